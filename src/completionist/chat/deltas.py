@@ -1,0 +1,62 @@
+"""The seam between the use case and whatever answers: a `ChatBackend` turns a request into a stream of `Delta`s.
+
+Order, for each choice: `Opened`, then any number of content deltas, then exactly one `Closed`. All choices are opened in
+index order before anything else (the official client fails otherwise, contract 6.3). After the last `Closed` comes
+exactly one `Totals`. A backend that fails raises an `APIError` instead: before the first `Opened` the caller still gets
+an ordinary HTTP error, later an error event. Closing the generator cancels the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+import msgspec
+
+from completionist.engine.base import ModelCard
+from completionist.types.caller import Caller
+from completionist.types.completion import FinishReason, TokenLogprob, Usage
+from completionist.types.request import ChatRequest
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The choice exists: the request was accepted and has its place."""
+
+    index: int
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Whole characters of visible content; `logprobs` are those of exactly these characters, where asked for."""
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The choice is complete."""
+
+    index: int
+    finish_reason: FinishReason
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """The last delta of an answer."""
+
+    usage: Usage
+
+
+Delta = Opened | Text | Closed | Totals
+
+
+class ChatBackend(Protocol):
+    """Answers chat requests for one model."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is; known once the backend has started, and kept across restarts of its engine."""
+        ...
+
+    def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
+        """Answer `request`. Raises `APIError` at the first step for what cannot be answered."""
+        ...

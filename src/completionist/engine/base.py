@@ -1,0 +1,187 @@
+"""The token-level seam: prompts in, token events out. It knows ids and bytes; chat, templates and JSON live above it.
+
+The API process holds a `TokenEngine`; behind it is a worker process (`engine.client`) or a script (`engine.scripted`).
+Everything here crosses a process border as msgpack, so every value is a small frozen struct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class ControlToken(msgspec.Struct, frozen=True, tag="c"):
+    """A special token that the template wrote. Client text never becomes one."""
+
+    id: int
+
+
+class PlainText(msgspec.Struct, frozen=True, tag="t"):
+    """A run of text, tokenised in one go with special tokens off."""
+
+    text: str
+
+
+Segment = ControlToken | PlainText
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token is chosen. Defaults are OpenAI's, never the model file's (contract 13.6)."""
+
+    temperature: float = 1.0
+    """0 … 2; 0 is the most likely token, lowest id on a tie."""
+    top_p: float = 1.0
+    """0 … 1."""
+    seed: int
+    """Signed 64 bit; choice i draws from (seed, i) and from nothing else."""
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to an engine."""
+
+    project: str
+    """Whose prefix cache and whose share of the engine this is."""
+    segments: tuple[Segment, ...]
+    n: int = 1
+    """Choices, 1 … 128; the prompt is computed once for all."""
+    max_tokens: int | None = None
+    """Per choice; None: to the end of the context."""
+    sampling: Sampling
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """First event: the prompt fits and has its place in the queue."""
+
+    prompt_tokens: int
+
+
+class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
+    """The prompt is in memory; comes once, before the first token. Both counts are of prompt tokens (contract 13.5)."""
+
+    cached_tokens: int
+    cache_write_tokens: int
+
+
+class Token(msgspec.Struct, frozen=True, tag="token"):
+    """One generated token. `piece` is its bytes, empty for a control token (the end-of-turn token among them)."""
+
+    index: int
+    id: int
+    piece: bytes
+
+
+EndReason = Literal["end_of_turn", "length", "stopped"]
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """This choice is complete; `stopped` answers `Generation.stop`."""
+
+    index: int
+    reason: EndReason
+
+
+class PromptTooLong(msgspec.Struct, frozen=True, tag="prompt_too_long"):
+    """The prompt leaves no room for a single token."""
+
+    prompt_tokens: int
+    context_tokens: int
+
+
+class QueueFull(msgspec.Struct, frozen=True, tag="queue_full"):
+    """All streams are taken and the queue is at its bound."""
+
+
+class WorkerLost(msgspec.Struct, frozen=True, tag="worker_lost"):
+    """The worker died, hung or is being restarted: retrying is worth while after `retry_after_s`."""
+
+    retry_after_s: float
+    started: bool
+    """Whether this request had already been accepted by the worker that was lost."""
+
+
+class WorkerFault(msgspec.Struct, frozen=True, tag="worker_fault"):
+    """The worker could not carry on with this request; `reason` is for the log, never for the client."""
+
+    reason: str
+
+
+Fault = PromptTooLong | QueueFull | WorkerLost | WorkerFault
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The whole request is over, without an answer."""
+
+    fault: Fault
+
+
+TokenEvent = Accepted | Evaluated | Token | End | Failed
+
+MemoryKind = Literal["trim_anywhere", "trim_within_window", "checkpoints_only"]
+
+
+class SpecialToken(msgspec.Struct, frozen=True):
+    """A token that the library parses out of text: a control token, or a *user-defined* one, which it parses always."""
+
+    id: int
+    text: str
+    kind: Literal["control", "user_defined"]
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine found in the model file and made of it."""
+
+    name: str
+    """The name clients use."""
+    description: str
+    """As the library describes it: architecture, size, quantisation."""
+    context_tokens: int
+    """The most one sequence can hold, as loaded."""
+    trained_context_tokens: int
+    vocabulary_size: int
+    parameters: int
+    weights_bytes: int
+    kv_bytes: int
+    """Host memory of all streams' cells."""
+    streams: int
+    """Sequences that decode side by side."""
+    chat_template: str | None
+    bos_text: str
+    eos_text: str
+    bos_id: int | None
+    """Written in front of a prompt that does not begin with it; None where the model wants none."""
+    specials: tuple[SpecialToken, ...]
+    memory_kind: MemoryKind
+    fingerprint: str
+    """`fp_` + 10 hex digits, the same after a restart, different after any change of arithmetic (contract 13.6)."""
+    engine: str
+    """Which build of the library runs."""
+
+
+class Generation(Protocol):
+    """One request under way: `Accepted`, `Evaluated`, tokens, one `End` per choice; or one `Failed`. Then it stops."""
+
+    def __aiter__(self) -> AsyncIterator[TokenEvent]: ...
+
+    def stop(self, index: int) -> None:
+        """This choice hit a stop string: end it with reason `stopped`. Idempotent."""
+        ...
+
+    def cancel(self) -> None:
+        """Drop the request and free its sequences at the engine's next step. Idempotent; no event follows."""
+        ...
+
+
+class TokenEngine(Protocol):
+    """Runs prompts. Submitting never blocks and never raises: what is wrong comes as `Failed`."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def is_ready(self) -> bool: ...
+
+    def submit(self, prompt: Prompt) -> Generation: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,116 @@
+"""Settings: read once, frozen; each part receives only its own section.
+
+Precedence: command-line flag, then environment (`COMPLETIONIST_SERVER__PORT`), then the TOML file, then the default.
+Unknown keys are errors. The meaning of every key is in `docs/configuration.md`, which a test holds to this file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+Sha256 = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Section):
+    """How the API process listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ()
+    """Names besides the loopback ones that `Host` and `Origin` may carry."""
+    max_body_bytes: int = Field(default=128 * 2**20, ge=1024)
+    max_header_bytes: int = Field(default=64 * 2**10, ge=1024)
+    receipt_timeout_s: float = Field(default=60.0, gt=0)
+    """From the first byte of a request to its last."""
+    send_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a client may leave a written part of an answer unread."""
+    drain_timeout_s: float = Field(default=30.0, ge=0)
+    """How long answers under way may go on after SIGTERM."""
+
+
+class EngineSettings(Section):
+    """How a model is loaded and run."""
+
+    library: Path | None = None
+    """A llama.cpp library to use instead of the native build or the wheel's."""
+    threads: int | None = Field(default=None, ge=1)
+    """None: what the processor quota allows."""
+    streams: int | None = Field(default=None, ge=1, le=256)
+    """Sequences that decode side by side; None: sized from memory and model."""
+    context_tokens: int | None = Field(default=None, ge=16)
+    """Per sequence; None: what the model was trained for, within memory."""
+    queue_requests: int = Field(default=256, ge=0)
+    """Requests that may wait for a stream."""
+
+
+class ModelSettings(Section):
+    """Where models are and come from."""
+
+    cache_dir: Path | None = None
+    """None: `completionist` in the user's cache directory."""
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class KeySettings(Section):
+    """One API key: only its digest is kept."""
+
+    sha256: Sha256
+    project: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))]
+    organization: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))] = "default"
+
+
+class Settings(BaseSettings):
+    """All of it. Build with `Settings(...)`; keyword arguments are the flags."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="COMPLETIONIST_", env_nested_delimiter="__", toml_file=None
+    )
+
+    model: str = DEFAULT_MODEL
+    """A catalogue name or the path of a GGUF file."""
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
+    models: ModelSettings = ModelSettings()
+    log: LogSettings = LogSettings()
+    keys: tuple[KeySettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _public_bind_needs_a_key(self) -> Settings:
+        if not self.keys and not is_loopback(self.server.host):
+            raise ValueError(
+                f"refusing to listen on {self.server.host} without an API key: add [[keys]], "
+                "bind to 127.0.0.1, or put a proxy that authenticates in front of a loopback bind"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    return host in ("localhost", "::1") or host.startswith("127.")

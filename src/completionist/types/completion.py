@@ -1,0 +1,127 @@
+"""What goes out: the completion, its chunks and their parts (contract, sections 5 and 6).
+
+Field order is wire order. A field of type `T | UnsetType` is absent from the JSON where it is unset; a field of type
+`T | None` is written as null.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
+
+
+class TopLogprob(msgspec.Struct, frozen=True):
+    """One of the most likely tokens at a position."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """The chosen token at a position, with its alternatives, best first."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None
+    top_logprobs: tuple[TopLogprob, ...]
+
+
+class Logprobs(msgspec.Struct, frozen=True):
+    """Both keys are always written; at most one is not null (section 5.3)."""
+
+    content: tuple[TokenLogprob, ...] | None
+    refusal: tuple[TokenLogprob, ...] | None
+
+
+class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """How the prompt tokens split; `cached_tokens` + `cache_write_tokens` <= `prompt_tokens` (section 13.5)."""
+
+    cached_tokens: int = 0
+    audio_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """How the completion tokens split (section 13.4)."""
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens this engine ran for the request; `total_tokens` is exactly the sum (sections 5.4, 13.4)."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """The assistant's answer in one choice (section 5.3)."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None = None
+    refusal: str | None = None
+    annotations: tuple[()] = ()
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the `n` answers."""
+
+    index: int
+    message: Message
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason
+
+
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a create call (section 5.1)."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: tuple[Choice, ...]
+    usage: Usage
+    service_tier: str
+    system_fingerprint: str
+
+
+class DeltaMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a chunk adds to a message; absent keys add nothing (section 6.4)."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
+    refusal: str | UnsetType | None = UNSET
+
+
+class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The one choice a chunk speaks of."""
+
+    index: int
+    delta: DeltaMessage
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a streamed answer (section 6.2)."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    service_tier: str
+    system_fingerprint: str
+    choices: tuple[ChunkChoice, ...]
+    usage: Usage | UnsetType | None = UNSET
+    obfuscation: str | UnsetType = UNSET
