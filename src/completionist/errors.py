@@ -33,6 +33,8 @@
         └── EngineLost                 500  retryable
 
 The class fixes status, type and code; the instance adds the message and `param`. Wording is the wire's, typos included.
+
+Apart from them stands `OperatorError`: what only the person at the machine can mend, and what a client never sees.
 """
 
 from __future__ import annotations
@@ -459,3 +461,9 @@ class EngineLost(ServerError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"x-should-retry": "true"}
+
+
+class OperatorError(Exception):
+    """Commands end with its one line, which says what is wrong and how to mend it, and with `exit_code`."""
+
+    exit_code: ClassVar[int] = 1
