@@ -141,7 +141,7 @@ def install_project() -> None:
 
 
 def pip(*arguments: str) -> None:
-    command = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     with LOG.open("w") as log:
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert running.stdout is not None
@@ -183,7 +183,10 @@ def remedy(said: str) -> str:
     if "DO NOT MATCH THE HASHES" in said:
         return "a download differs from its locked hash: repeat; if it stays, ask whoever runs your package index"
     if any(sign in said for sign in NETWORK_SIGNS):
-        return "the package index cannot be reached, or lacks the file for this platform: check the network and `pip config list`, then repeat"
+        return (
+            "the package index cannot be reached, or lacks the file for this platform: "
+            "check the network and `pip config list`, then repeat"
+        )
     if "Permission denied" in said or "Read-only file system" in said:
         return f"{VENV} cannot be written: check who owns it"
     return "remove .venv and repeat"
