@@ -40,7 +40,7 @@ Apart from them stands `OperatorError`: what only the person at the machine can 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 HELP_PLACE = "the documentation of this server"
@@ -77,10 +77,20 @@ class APIError(Exception):
         self.param = param
         self.error_code = code if code is not None else self.code
 
+    def __reduce__(self) -> tuple[Callable[..., APIError], tuple[object, ...]]:
+        """Errors travel between processes, whatever their constructors ask for."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     @property
     def headers(self) -> Mapping[str, str]:
         """Extra response headers."""
         return {}
+
+
+def _restored(cls: type[APIError], args: tuple[object, ...], state: dict[str, object]) -> APIError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidRequest(APIError):

@@ -31,6 +31,11 @@ def request_id() -> str:
     return "req_" + secrets.token_hex(16)
 
 
+def padding(n_characters: int) -> bytes:
+    """Alphanumeric filler of 0 … 16 characters."""
+    return secrets.token_hex(8)[:n_characters].encode()
+
+
 def random_seed() -> int:
     """A sampling seed for a request that named none; 0 … 2**63 - 1."""
     return secrets.randbits(63)

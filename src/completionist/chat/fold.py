@@ -1,0 +1,87 @@
+"""The only builder of a `ChatCompletion`: the whole answer is the fold of its deltas."""
+
+from __future__ import annotations
+
+import msgspec
+
+from completionist.chat.deltas import Closed, Delta, Opened, Text, Totals
+from completionist.types.completion import (
+    ChatCompletion,
+    Choice,
+    FinishReason,
+    Logprobs,
+    Message,
+    TokenLogprob,
+    Usage,
+)
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What a completion and every one of its chunks say alike (contract, sections 5.1 and 6.2)."""
+
+    id: str
+    created: int
+    model: str
+    service_tier: str
+    system_fingerprint: str
+
+
+class Folder:
+    """Add every delta of one answer, then `finish`."""
+
+    def __init__(self, head: Head, *, has_logprobs: bool) -> None:
+        self._head = head
+        self._has_logprobs = has_logprobs
+        self._choices: list[_OpenChoice] = []
+        self._usage: Usage | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Deltas come in the order that `chat.deltas` promises."""
+        match delta:
+            case Text():
+                self._choices[delta.index].add(delta)
+            case Opened():
+                self._choices.append(_OpenChoice())
+            case Closed():
+                self._choices[delta.index].finish_reason = delta.finish_reason
+            case Totals():
+                self._usage = delta.usage
+
+    def finish(self) -> ChatCompletion:
+        """The completion. Raises `IncompleteAnswer` when the deltas ended before their time."""
+        if self._usage is None:
+            raise IncompleteAnswer("the deltas ended without totals")
+        return ChatCompletion(
+            id=self._head.id,
+            created=self._head.created,
+            model=self._head.model,
+            choices=tuple(self._choice(index, choice) for index, choice in enumerate(self._choices)),
+            usage=self._usage,
+            service_tier=self._head.service_tier,
+            system_fingerprint=self._head.system_fingerprint,
+        )
+
+    def _choice(self, index: int, choice: _OpenChoice) -> Choice:
+        if choice.finish_reason is None:
+            raise IncompleteAnswer(f"choice {index} was not closed")
+        return Choice(
+            index=index,
+            message=Message(content="".join(choice.texts)),
+            logprobs=Logprobs(content=tuple(choice.logprobs), refusal=None) if self._has_logprobs else None,
+            finish_reason=choice.finish_reason,
+        )
+
+
+class IncompleteAnswer(Exception):
+    """A backend broke the promise of `chat.deltas`: a fault of ours."""
+
+
+class _OpenChoice:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.finish_reason: FinishReason | None = None
+
+    def add(self, delta: Text) -> None:
+        self.texts.append(delta.text)
+        self.logprobs.extend(delta.logprobs)

@@ -1,0 +1,317 @@
+"""A `TokenEngine` that plays a script in place of a model: for demonstrations and for tests that need no model.
+
+It keeps the rules of the real one: a bounded queue, one token per sequence and step, `Accepted` and `Evaluated` first,
+one `End` per choice or one `Failed`, stop and cancel at the next step, and after a crash a while without service.
+
+A script is a function from the prompt to one list of moves for each choice. When a list is at its end, the choice ends
+its turn with a control token, as a model does:
+
+    lambda prompt: [[b"High", b" water", Pause(0.5), b" soon."]] * prompt.n
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+
+from completionist.engine.base import (
+    Accepted,
+    End,
+    EndReason,
+    Evaluated,
+    Failed,
+    Fault,
+    ModelCard,
+    PlainText,
+    Prompt,
+    PromptTooLong,
+    QueueFull,
+    SpecialToken,
+    Token,
+    TokenEvent,
+    WorkerLost,
+)
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Nothing comes from this choice for `seconds`; `math.inf` holds it until it is stopped or cancelled."""
+
+    seconds: float
+
+
+class Crash(msgspec.Struct, frozen=True):
+    """The engine dies under all its requests and is back after `restart_s`."""
+
+    restart_s: float
+
+
+Move = bytes | Pause | Fault | Crash
+Script = Callable[[Prompt], Sequence[Sequence[Move]]]
+
+END_OF_TURN = SpecialToken(id=2, text="<|im_end|>", kind="control")
+CARD = ModelCard(
+    name="scripted",
+    description="a script in place of a model",
+    context_tokens=8192,
+    trained_context_tokens=8192,
+    vocabulary_size=65_536,
+    parameters=0,
+    weights_bytes=0,
+    kv_bytes=0,
+    streams=64,
+    chat_template=(
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    ),
+    bos_text="",
+    eos_text=END_OF_TURN.text,
+    bos_id=None,
+    specials=(SpecialToken(id=1, text="<|im_start|>", kind="control"), END_OF_TURN),
+    memory_kind="trim_anywhere",
+    fingerprint="fp_0000000000",
+    engine="scripted",
+)
+
+
+def friendly(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """A script that has something to say to every prompt."""
+    text = (
+        "Hello! Nothing is thinking here: this is the scripted engine, which plays a script in place of a model. "
+        f"Your prompt came to {count_tokens(prompt)} tokens, and everything from the socket to the token stream is the "
+        "same as with a model. Start the server with a model to get real answers."
+    )
+    return [pieces(text)] * prompt.n
+
+
+def pieces(text: str) -> list[bytes]:
+    """`text` cut as a tokenizer might: a word and the blanks before it are one token."""
+    return [piece.encode() for piece in re.findall(r"\s*\S+|\s+$", text)]
+
+
+def count_tokens(prompt: Prompt) -> int:
+    """The scripted tokenizer: a word is a token, and so is a control token."""
+    return sum(len(pieces(s.text)) if isinstance(s, PlainText) else 1 for s in prompt.segments)
+
+
+class ScriptedEngine:
+    """Runs as many requests side by side as its card has streams; `step_s` is the time of one decode step."""
+
+    def __init__(
+        self, script: Script = friendly, *, card: ModelCard = CARD, queue_requests: int = 256, step_s: float = 0.0
+    ) -> None:
+        self.card = card
+        self.n_cancelled = 0
+        self._script = script
+        self._queue_requests = queue_requests
+        self._step_s = step_s
+        self._running: list[ScriptedGeneration] = []
+        self._waiting: deque[ScriptedGeneration] = deque()
+        self._ready_at = -math.inf
+        self._wake = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready_in_s() <= 0
+
+    @property
+    def n_running(self) -> int:
+        return len(self._running)
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, prompt: Prompt) -> ScriptedGeneration:
+        prompt_tokens = count_tokens(prompt)
+        if fault := self._refusal(prompt_tokens):
+            return ScriptedGeneration(self, [], None, [Failed(fault)])
+        limit = min(prompt.max_tokens or self.card.context_tokens, self.card.context_tokens - prompt_tokens)
+        choices = [_Choice(index, moves, limit) for index, moves in enumerate(self._script(prompt))]
+        generation = ScriptedGeneration(self, choices, self._wake, [Accepted(prompt_tokens)])
+        self._waiting.append(generation)
+        self._wake.set()
+        if self._loop is None or self._loop.done():
+            self._loop = asyncio.get_running_loop().create_task(self._run())
+        return generation
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        self._crash(Crash(restart_s=math.inf))
+        if self._loop is not None:
+            self._wake.set()
+            await self._loop
+
+    def _refusal(self, prompt_tokens: int) -> Fault | None:
+        if not self.is_ready:
+            return WorkerLost(retry_after_s=self._ready_in_s(), started=False)
+        if prompt_tokens >= self.card.context_tokens:
+            return PromptTooLong(prompt_tokens, self.card.context_tokens)
+        if self.n_running + self.n_waiting >= self.card.streams + self._queue_requests:
+            return QueueFull()
+        return None
+
+    def _ready_in_s(self) -> float:
+        return self._ready_at - asyncio.get_running_loop().time()
+
+    async def _run(self) -> None:
+        while self._running or self._waiting:
+            self._wake.clear()
+            idle_s = self._step()
+            if idle_s > 0:
+                await self._sleep(idle_s)
+            else:
+                await asyncio.sleep(self._step_s)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _step(self) -> float:
+        """Every running sequence makes a move. Returns how long nothing will be due, in seconds."""
+        self._admit()
+        now_s = asyncio.get_running_loop().time()
+        due_s = math.inf
+        for generation in list(self._running):
+            for choice in generation.open_choices():
+                if generation.is_over:
+                    break
+                due_s = min(due_s, self._advance(generation, choice, now_s))
+        self._running = [generation for generation in self._running if not generation.is_over]
+        if self._waiting and self.n_running < self.card.streams:
+            return 0
+        return due_s - now_s
+
+    def _admit(self) -> None:
+        self._waiting = deque(generation for generation in self._waiting if not generation.is_over)
+        self._running = [generation for generation in self._running if not generation.is_over]
+        while self._waiting and self.n_running < self.card.streams:
+            generation = self._waiting.popleft()
+            generation.put(Evaluated(cached_tokens=0, cache_write_tokens=0))
+            self._running.append(generation)
+
+    def _advance(self, generation: ScriptedGeneration, choice: _Choice, now_s: float) -> float:
+        """Make the next move of `choice`. Returns when the one after it is due."""
+        move = choice.next_move(now_s)
+        match move:
+            case None:
+                return choice.due_s
+            case bytes():
+                generation.put(choice.token(move))
+            case Pause():
+                choice.due_s = now_s + move.seconds
+                return choice.due_s
+            case Crash():
+                self._crash(move)
+            case "end_of_turn" | "length" | "stopped":
+                generation.end(choice, move)
+            case _:
+                generation.put(Failed(move))
+        return now_s
+
+    def _crash(self, crash: Crash) -> None:
+        self._ready_at = asyncio.get_running_loop().time() + crash.restart_s
+        lost = Failed(WorkerLost(retry_after_s=crash.restart_s, started=True))
+        for generation in [*self._running, *self._waiting]:
+            if not generation.is_over:
+                generation.put(lost)
+
+
+class ScriptedGeneration:
+    """One request under way: a mailbox that the engine fills and one reader empties."""
+
+    def __init__(
+        self,
+        engine: ScriptedEngine,
+        choices: list[_Choice],
+        wake: asyncio.Event | None,
+        events: list[TokenEvent],
+    ) -> None:
+        self._engine = engine
+        self._choices = choices
+        self._wake = wake
+        self._events: deque[TokenEvent] = deque(events)
+        self._reader: asyncio.Future[None] | None = None
+        self.is_over = isinstance(events[0], Failed)
+
+    def open_choices(self) -> list[_Choice]:
+        """Choices that may still move; none once a failure or the last end was delivered."""
+        return [] if self.is_over else [choice for choice in self._choices if choice.is_open]
+
+    def put(self, event: TokenEvent) -> None:
+        self._events.append(event)
+        self.is_over = self.is_over or isinstance(event, Failed)
+        self._rouse_reader()
+
+    def end(self, choice: _Choice, reason: EndReason) -> None:
+        if reason == "end_of_turn":
+            self._events.append(Token(choice.index, END_OF_TURN.id, b""))
+        choice.is_open = False
+        self.is_over = not any(choice.is_open for choice in self._choices)
+        self.put(End(choice.index, reason))
+
+    def stop(self, index: int) -> None:
+        self._choices[index].is_stopped = True
+        self._rouse_engine()
+
+    def cancel(self) -> None:
+        if not self.is_over:
+            self._engine.n_cancelled += 1
+        self.is_over = True
+        self._events.clear()
+        self._rouse_reader()
+        self._rouse_engine()
+
+    def __aiter__(self) -> AsyncIterator[TokenEvent]:
+        return self
+
+    async def __anext__(self) -> TokenEvent:
+        while not self._events:
+            if self.is_over:
+                raise StopAsyncIteration
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._events.popleft()
+
+    def _rouse_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _rouse_engine(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
+
+class _Choice:
+    """One sequence: where it is in its script."""
+
+    def __init__(self, index: int, moves: Sequence[Move], max_tokens: int) -> None:
+        self.index = index
+        self.is_open = True
+        self.is_stopped = False
+        self.due_s = -math.inf
+        self._moves = iter(moves)
+        self._tokens_left = max_tokens
+
+    def next_move(self, now_s: float) -> Move | EndReason | None:
+        """What happens to this choice now; None while it pauses."""
+        if self.is_stopped:
+            return "stopped"
+        if self._tokens_left == 0:
+            return "length"
+        if self.due_s > now_s:
+            return None
+        return next(self._moves, "end_of_turn")
+
+    def token(self, piece: bytes) -> Token:
+        self._tokens_left -= 1
+        return Token(self.index, zlib.crc32(piece) % CARD.vocabulary_size, piece)

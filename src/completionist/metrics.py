@@ -1,0 +1,74 @@
+"""What the server counts, in Prometheus' form. Names end as vLLM's do, so that its dashboards need only another prefix."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
+
+_PREFIX = "completionist_"
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+
+
+class HasLoad(Protocol):
+    """An engine as the gauges see it."""
+
+    @property
+    def n_running(self) -> int:
+        """Requests that hold streams."""
+        ...
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests in the queue."""
+        ...
+
+    @property
+    def is_ready(self) -> bool: ...
+
+
+class Metrics:
+    """One set of counters per server; nothing is global."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = self._counter("requests", "Answers by status code.", "status")
+        self.refused = self._counter("requests_refused", "Requests refused with a 4xx or a 503, by error code.", "code")
+        self.failed = self._counter("requests_failed", "Accepted requests that ended in an error of ours.")
+        self.cancelled = self._counter(
+            "requests_cancelled", "Requests whose client left before the answer was complete."
+        )
+        self.slow_readers = self._counter("connections_closed_unread", "Connections closed at the send deadline.")
+        self.success = self._counter("request_success", "Finished choices.", "finished_reason")
+        self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens of finished requests.")
+        self.cached_tokens = self._counter("prompt_tokens_cached", "Prompt tokens that were read from a prefix cache.")
+        self.generation_tokens = self._counter("generation_tokens", "Generated tokens of finished requests.")
+        self.time_to_first_token = self._histogram("time_to_first_token_seconds", "From the request to its first text.")
+        self.request_latency = self._histogram(
+            "e2e_request_latency_seconds", "From the request to the end of the answer."
+        )
+        self._running = self._gauge("num_requests_running", "Requests that hold streams.")
+        self._waiting = self._gauge("num_requests_waiting", "Requests in the queue.")
+        self._ready = self._gauge("engine_ready", "1 while the engine takes requests.")
+
+    def watch(self, engine: HasLoad, model: str) -> None:
+        """Read the load of `engine` whenever the metrics are asked for."""
+        self._running.labels(model).set_function(lambda: engine.n_running)
+        self._waiting.labels(model).set_function(lambda: engine.n_waiting)
+        self._ready.labels(model).set_function(lambda: engine.is_ready)
+
+    def exposition(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(_PREFIX + name, documentation, labels, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str) -> Gauge:
+        return Gauge(_PREFIX + name, documentation, ["model_name"], registry=self._registry)
+
+    def _histogram(self, name: str, documentation: str) -> Histogram:
+        return Histogram(_PREFIX + name, documentation, buckets=_SECONDS, registry=self._registry)
