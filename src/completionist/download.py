@@ -1,0 +1,190 @@
+"""One file of known size and SHA-256 over HTTP, into its final name only when both are right.
+
+<name>.part   what has arrived, in order; the next run asks for the rest by range
+<name>        verified
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from completionist.cache import writing
+from completionist.errors import OperatorError
+
+MAX_FRUITLESS_TRIES = 5
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+_HEALING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class PinnedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a package, known before it is fetched."""
+
+    project: str
+    """As the index names it, normalised (PEP 503)."""
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class Unreachable(OperatorError):
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(
+            f"cannot fetch from {host} ({reason or 'connection lost'}): check the network or proxy and run the command again; "
+            "what arrived is kept"
+        )
+
+
+class DownloadRefused(OperatorError):
+    def __init__(self, host: str, name: str, status: int) -> None:
+        super().__init__(
+            f"{host} answered {status} for {name}: check the index that pip is configured with, or set models.index_url"
+        )
+
+
+class WrongDigest(OperatorError):
+    """Not the bytes that were pinned; they are gone again."""
+
+    def __init__(self, name: str, check: str) -> None:
+        super().__init__(
+            f"{name} is not the published file ({check} differs) and was removed: run the command again; "
+            "if it stays so, the index serves altered files: set models.index_url to another"
+        )
+
+
+def host_of(url: str) -> str:
+    """For messages: addresses of indexes may carry credentials."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+class _Interrupted(Exception):
+    """The transfer broke off in a way that time may heal."""
+
+
+def download(
+    client: httpx2.Client,
+    url: str,
+    file: PinnedFile,
+    path: Path,
+    report: Callable[[int], None],
+    *,
+    retry_delay_s: float,
+) -> None:
+    """Fetch `url` into `path`, going on from what arrived earlier. `report` gets the bytes present.
+
+    Gives up after `MAX_FRUITLESS_TRIES` tries in a row that brought nothing, waiting `retry_delay_s`, twice that, … between.
+    Raises `Unreachable`, `DownloadRefused`, `WrongDigest`, `DiskFull`, `NotWritable`.
+    """
+    with writing(path.parent):
+        _Download(client, url, file, path=path, report=report, retry_delay_s=retry_delay_s).run()
+
+
+def promote(part: Path, path: Path) -> None:
+    """Give a verified file its final name, once its bytes are on the disk."""
+    with part.open("rb") as written:
+        os.fsync(written.fileno())
+    part.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Download:
+    def __init__(
+        self,
+        client: httpx2.Client,
+        url: str,
+        file: PinnedFile,
+        *,
+        path: Path,
+        report: Callable[[int], None],
+        retry_delay_s: float,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._file = file
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._report = report
+        self._retry_delay_s = retry_delay_s
+
+    def run(self) -> None:
+        resumed = self._have() > 0
+        self._complete()
+        if resumed and not self._is_right():  # what lay there may have been damaged: once more from the start
+            self._part.unlink()
+            self._complete()
+        if not self._is_right():
+            self._part.unlink()
+            raise WrongDigest(self._file.name, "SHA-256")
+        promote(self._part, self._path)
+
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _is_right(self) -> bool:
+        return sha256_of(self._part) == self._file.sha256
+
+    def _complete(self) -> None:
+        """Until the part has its size. Only new bytes are progress: a server that starts over cannot go on for ever."""
+        furthest, n_fruitless, reason = self._have(), 0, ""
+        while self._have() != self._file.size_bytes:
+            if n_fruitless == MAX_FRUITLESS_TRIES:
+                raise Unreachable(host_of(self._url), reason)
+            if n_fruitless:
+                time.sleep(self._retry_delay_s * 2 ** (n_fruitless - 1))
+            try:
+                self._append()
+                reason = "the answer ends early"
+            except (httpx2.TransportError, _Interrupted) as error:
+                reason = str(error)
+            n_fruitless = 0 if self._have() > furthest else n_fruitless + 1
+            furthest = max(furthest, self._have())
+
+    def _append(self) -> None:
+        """One request for the bytes that are missing."""
+        have = self._have()
+        # identity: a length counted in compressed bytes would resume at the wrong place
+        headers = {"accept-encoding": "identity", **({"range": f"bytes={have}-"} if have else {})}
+        with self._client.stream("GET", self._url, headers=headers) as answer:
+            have = self._start(answer, have)
+            with self._part.open("ab") as output:
+                for data in answer.iter_raw(2**16):
+                    have += len(data)
+                    if have > self._file.size_bytes:
+                        break
+                    output.write(data)
+                    self._report(have)
+        if have > self._file.size_bytes:
+            self._part.unlink()
+            raise WrongDigest(self._file.name, "size")
+
+    def _start(self, answer: httpx2.Response, have: int) -> int:
+        """Where in the file this answer begins, with the part cut to it."""
+        status = answer.status_code
+        if status == httpx2.codes.PARTIAL_CONTENT and have:
+            begins = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+            if begins and int(begins[1]) == have:
+                return have
+            self._part.unlink()
+            raise _Interrupted("another range came than was asked for")
+        if status == httpx2.codes.OK:  # the first request, or a server that knows no ranges
+            self._part.unlink(missing_ok=True)
+            return 0
+        if status == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            self._part.unlink(missing_ok=True)
+            raise _Interrupted("the server has fewer bytes than arrived earlier")
+        if status in _HEALING:
+            raise _Interrupted(f"status {status}")
+        raise DownloadRefused(host_of(self._url), self._file.name, status)

@@ -1,0 +1,46 @@
+"""The models that can be pulled by name, as `catalog.toml` beside this file lists them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+
+import msgspec
+
+from completionist.download import PinnedFile
+
+
+class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model: what it is, and which pinned packages carry its file."""
+
+    name: str
+    """What clients and commands call it."""
+    description: str
+    publisher: str
+    licence: str
+    """SPDX identifier."""
+    file: str
+    size_bytes: int
+    sha256: str
+    context_tokens: int
+    """What it was trained for."""
+    member: str
+    """Pattern of the one member of each part's archive that holds data."""
+    parts: tuple[PinnedFile, ...]
+
+    @property
+    def download_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+
+@cache
+def catalog() -> Mapping[str, CatalogEntry]:
+    """All entries by name, in the order of the file: the smallest first."""
+    text = resources.files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8")
+    entries = {
+        name: msgspec.convert({"name": name, **table}, CatalogEntry) for name, table in tomllib.loads(text).items()
+    }
+    return MappingProxyType(entries)
