@@ -1,1 +1,1 @@
-"""Wire vocabulary, under OpenAI's names: what comes in (pydantic) and what goes out (msgspec)."""
+"""Wire vocabulary, under OpenAI's names: what comes in (`request`, read by `readers`) and what goes out (`completion`)."""

@@ -1,0 +1,184 @@
+"""Refusals that concern how parts of one request fit together, and the special wordings of single parts.
+
+The general family is in `errors`; these few are raised while a request is read or checked, and nowhere else. Some texts
+put a dot before the bracket of an index (`messages.[2].role`): that is how they stand on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from completionist.errors import InvalidRequest, echo
+
+
+class NullContent(InvalidRequest):
+    """`content: null` where it is required (section 3.1)."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__("Invalid value for 'content': expected a string, got null.", param=at.replace("[", ".[", 1))
+
+
+class StrayToolMessage(InvalidRequest):
+    """A tool message that answers no assistant message (section 3.3, rule 1)."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.",
+            param=f"messages.[{index}].role",
+        )
+
+
+class UnknownToolCall(InvalidRequest):
+    """A tool message that names a call the assistant did not make (section 3.3, rule 2)."""
+
+    def __init__(self, index: int, tool_call_id: str) -> None:
+        super().__init__(
+            f"Invalid parameter: 'tool_call_id' of '{echo(tool_call_id)}' not found in 'tool_calls' of previous message.",
+            param=f"messages.[{index}].tool_call_id",
+        )
+
+
+class UnansweredToolCalls(InvalidRequest):
+    """Calls left open (section 3.3, rule 3); `index` is the message in their place, None at the end of the list."""
+
+    def __init__(self, index: int | None, tool_call_ids: Sequence[str]) -> None:
+        super().__init__(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. "
+            f"The following tool_call_ids did not have response messages: {', '.join(tool_call_ids)}",
+            param="messages" if index is None else f"messages.[{index}].role",
+        )
+
+
+class OnlyWithTools(InvalidRequest):
+    """A field that steers tools, without tools (section 2.5)."""
+
+    def __init__(self, param: str, tools: str) -> None:
+        super().__init__(
+            f"Invalid value for '{param}': '{param}' is only allowed when '{tools}' are specified.", param=param
+        )
+
+
+class ChoiceNotFound(InvalidRequest):
+    """`tool_choice` or `function_call` names what is not offered (section 4.4)."""
+
+    def __init__(self, param: str, name: str, tools: str) -> None:
+        label = param.replace("_", " ").capitalize()
+        super().__init__(f"{label} '{echo(name)}' not found in '{tools}' parameter.", param=param)
+
+
+class NotWithPrediction(InvalidRequest):
+    """A field that excludes `prediction` (section 8.1)."""
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"The '{param}' parameter is not supported when using 'prediction'.", param=param)
+
+
+class NotWithAudio(InvalidRequest):
+    """A field that excludes audio output (section 8.5)."""
+
+    def __init__(self, param: str, *, code: str | None = None) -> None:
+        super().__init__(f"The '{param}' parameter is not supported when using audio output.", param=param, code=code)
+
+
+class StreamedAudioFormat(InvalidRequest):
+    """Audio is streamed as raw samples only (section 2.5)."""
+
+    code = "unsupported_value"
+
+    def __init__(self, sent: str) -> None:
+        super().__init__(
+            f"Unsupported value: 'audio.format' does not support '{sent}' when stream=true. "
+            "Supported values are: 'pcm16'.",
+            param="audio.format",
+        )
+
+
+class JSONWordMissing(InvalidRequest):
+    """JSON mode without the word (section 7.5)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+            param="messages",
+        )
+
+
+class InvalidLogitBiasKey(InvalidRequest):
+    """A key that is no token id; `maximum` where it is a number beyond the vocabulary (section 2.6)."""
+
+    def __init__(self, param: str, key: str, *, maximum: int | None = None) -> None:
+        tail = (
+            "You should only be submitting non-negative integers."
+            if maximum is None
+            else f"Maximum value is {maximum}."
+        )
+        super().__init__(f"Invalid key in '{param}': {echo(key)}. {tail}", param=param)
+
+
+class InvalidDataURL(InvalidRequest):
+    """Media that should be a data URL; `wanted` is what the message names, `fault` how it ends (section 3.2)."""
+
+    code = "invalid_value"
+
+    def __init__(self, param: str, wanted: str, fault: str) -> None:
+        super().__init__(
+            f"Invalid '{param}'. Expected a base64-encoded data URL with {wanted}, but got {fault}.", param=param
+        )
+
+
+class InvalidImageURL(InvalidRequest):
+    """A URL that leads to no picture; the text does not tell why (section 3.2)."""
+
+    code = "invalid_image_url"
+
+    def __init__(self, param: str, url: str) -> None:
+        super().__init__(f"Error while downloading {echo(url)}.", param=param)
+
+
+class InvalidAudioData(InvalidRequest):
+    """Sound that does not decode (section 3.2)."""
+
+    code = "invalid_value"
+
+    def __init__(self, param: str, audio_format: str) -> None:
+        super().__init__(f"The data provided for 'input_audio' is not of valid {audio_format} format.", param=param)
+
+
+class MutuallyExclusive(InvalidRequest):
+    """Two keys of which one is too many; `param` is the object that holds them."""
+
+    code = "mutually_exclusive_parameters"
+
+    def __init__(self, param: str, first: str, second: str) -> None:
+        super().__init__(
+            f"Mutually exclusive parameters: '{first}' and '{second}'. "
+            f"Ensure you are only providing one of: '{first}' or '{second}'.",
+            param=param,
+        )
+
+
+class UnsupportedContent(InvalidRequest):
+    """A part that the model cannot take in (sections 3.2, 13.1)."""
+
+    def __init__(self, kind: str, message: int, part: int) -> None:
+        super().__init__(
+            f"Invalid content type. {kind} is only supported by certain models.",
+            param=f"messages.[{message}].content.[{part}].type",
+        )
+
+
+class ServiceTierNotAllowed(InvalidRequest):
+    """A tier that the project may not use (section 8.3)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid service_tier argument: The requested service tier is not allowed for this project.",
+            param="service_tier",
+        )
+
+
+class InvalidSchema(InvalidRequest):
+    """A JSON Schema that cannot be taken (section 7.4). `subject` is `function 'f'` or `response_format 'name'`."""
+
+    def __init__(self, param: str, subject: str, fault: str, *, code: str | None = None) -> None:
+        super().__init__(f"Invalid schema for {subject}: {fault}", param=param, code=code)
