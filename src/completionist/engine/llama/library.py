@@ -94,11 +94,16 @@ def find_library(configured: Path | None = None, *, cache_dir: Path | None = Non
 
 def native_library(cache: Path) -> Library | None:
     """The newest native build in `cache` of this version and these flags, for this very processor."""
-    built = [(path, name) for name in ACCELERATORS if (path := native_path(cache, name)).is_file()]
-    if not built:
-        return None
-    path, accelerator = max(built, key=lambda pair: pair[0].stat().st_mtime_ns)
-    return Library(path=path, description=f"native build {PINNED_VERSION} ({accelerator})")
+    built = [library for name in ACCELERATORS if (library := native_build(cache, name)).path.is_file()]
+    return max(built, key=lambda library: library.path.stat().st_mtime_ns, default=None)
+
+
+def native_build(cache: Path, accelerator: Accelerator) -> Library:
+    """The library that `engine build` makes, whether it is there or not."""
+    return Library(
+        path=native_path(cache, accelerator),
+        description=f"native build {PINNED_VERSION} ({accelerator}) for this processor",
+    )
 
 
 def native_path(cache: Path, accelerator: Accelerator) -> Path:
