@@ -1,0 +1,85 @@
+"""Commands that need no model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from completionist import __version__
+from completionist.cli import MODULES
+from completionist.models.catalog import catalog
+from tests.cli.conftest import Cli, one_line
+
+
+def test_version(cli: Cli) -> None:
+    completed = cli("version")
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, __version__ + "\n", "")
+
+
+def test_version_imports_no_engine_and_no_server() -> None:
+    program = "import sys; from completionist.cli import run; run(['version']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"numpy", "cffi", "starlette", "uvicorn", "httpx2", "minijinja"}
+    assert not heavy & set(loaded)
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    completed = cli("--help")
+    assert completed.returncode == 0
+    listed = {line.split()[0] for line in completed.stdout.split("Commands:")[1].splitlines() if line.strip()}
+    assert listed >= set(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_every_command_explains_itself(cli: Cli, name: str) -> None:
+    completed = cli(name, "--help")
+    assert completed.returncode == 0
+    assert f"completionist {name}" in completed.stdout
+
+
+def test_a_slip_gets_a_suggestion(cli: Cli) -> None:
+    completed = cli("doctr")
+    assert completed.returncode == 2
+    assert "Did you mean 'doctor'?" in completed.stderr
+
+
+def test_list_on_an_empty_machine(cli: Cli) -> None:
+    rows = json.loads(cli("list", "--json").stdout)
+    assert [row["name"] for row in rows] == list(catalog())
+    assert not any(row["is_installed"] or row["path"] for row in rows)
+    assert cli("list").stdout.count("not here; pull fetches") == len(rows)
+
+
+def test_list_shows_what_is_here(cli: Cli, tmp_path: Path) -> None:
+    entry = next(iter(catalog().values()))
+    path = tmp_path / "cache" / "models" / entry.name / entry.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"GGUF")
+    rows = json.loads(cli("list", "--json", COMPLETIONIST_MODELS__CACHE_DIR=str(tmp_path / "cache")).stdout)
+    assert [row["name"] for row in rows if row["is_installed"]] == [entry.name]
+    assert rows[0]["path"] == str(path)
+
+
+def test_an_unknown_model_is_one_line(cli: Cli) -> None:
+    completed = cli("pull", "smollm2-135m")
+    assert completed.returncode == 1
+    assert "did you mean smollm2-135m-instruct" in one_line(completed)
+
+
+def test_doctor_finds_this_machine_fit(cli: Cli) -> None:
+    completed = cli("doctor", "--json")
+    findings = {finding["topic"]: finding for finding in json.loads(completed.stdout)}
+    assert completed.returncode == 0
+    assert set(findings) >= {"python", "processor", "library", "native", "memory", "cache", "disk", "models"}
+    assert findings["models"]["verdict"] == "note"
+    assert "none here yet" in findings["models"]["detail"]
+
+
+def test_doctor_fails_where_no_library_can_run(cli: Cli) -> None:
+    completed = cli("doctor", COMPLETIONIST_ENGINE__LIBRARY="/nowhere/lib.so")
+    assert completed.returncode == 1
+    assert "WRONG library    no llama.cpp library at /nowhere/lib.so" in completed.stdout
