@@ -126,10 +126,10 @@ class _ResponseFormatReader(Tagged[ResponseFormat]):
 
     def read(self, value: Value, at: str) -> ResponseFormat:
         response_format = super().read(value, at)
-        match response_format:
-            case JSONSchemaResponse(json_schema=JSONSchemaFormat(schema=schema, name=name, strict=strict)) if schema:
-                subject = f"response_format '{name}'"
-                check_schema(schema, param=at, subject=subject, code=None, is_strict=strict is True)
+        if isinstance(response_format, JSONSchemaResponse):
+            sent = response_format.json_schema
+            subject = f"response_format '{sent.name}'"
+            check_schema(sent.schema, param=at, subject=subject, code=None, is_strict=sent.strict is True)
         return response_format
 
 

@@ -100,8 +100,8 @@ class AssistantMessage(_Said, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """What the assistant said; where it refused instead, the words of the refusal."""
-        return text_of(self.content) or self.refusal or ""
+        """What the assistant said. A refusal is said in words too, mostly in place of content."""
+        return text_of(self.content) + (self.refusal or "")
 
 
 class ToolMessage(_Said, frozen=True, kw_only=True):

@@ -35,9 +35,9 @@ def context(path: Path) -> str:
     return f"In context={path!r}, "
 
 
-def check_schema(schema: Schema, *, param: str, subject: str, code: str | None, is_strict: bool) -> None:
-    """Check the root's type and that array schemas say what they hold. Raises `InvalidSchema`."""
-    fault = _fault(schema, is_strict=is_strict)
+def check_schema(schema: Schema | None, *, param: str, subject: str, code: str | None, is_strict: bool) -> None:
+    """Check the root's type and that array schemas say what they hold; None is no schema. Raises `InvalidSchema`."""
+    fault = None if schema is None else _fault(schema, is_strict=is_strict)
     if fault is not None:
         raise InvalidSchema(param, subject, fault, code=code)
 

@@ -157,14 +157,13 @@ class _FunctionReader(Object[FunctionDefinition]):
 
     def read(self, value: Value, at: str) -> FunctionDefinition:
         function = super().read(value, at)
-        if function.parameters is not None:
-            check_schema(
-                function.parameters,
-                param=f"{at}.parameters",
-                subject=f"function '{function.name}'",
-                code="invalid_function_parameters",
-                is_strict=function.strict is True,
-            )
+        check_schema(
+            function.parameters,
+            param=f"{at}.parameters",
+            subject=f"function '{function.name}'",
+            code="invalid_function_parameters",
+            is_strict=function.strict is True,
+        )
         return function
 
 

@@ -1,0 +1,114 @@
+"""The last step of the order of checks (contract 2.3): what this model and this installation do with legal values.
+
+Nothing is accepted and then ignored: what is not built is refused, with `param` naming it, unless it asks for nothing.
+Four fields are in no table because asking for nothing visible is all they do: `user` and `safety_identifier` name the end
+user to the operator, `prompt_cache_key` is a hint that never prevents a hit (2.6, 13.5), and `metadata` is kept with the
+stored completion, so that without `store` there is nothing to keep it with (2.5). `audio` only says how speech would be
+made; `modalities` asks for it (2.5). `function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools,
+nor `top_logprobs` without `logprobs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from completionist.engine.base import ModelCard
+from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue, echo
+from completionist.types.messages import AssistantMessage, FunctionMessage, Message
+from completionist.types.parts import Part
+from completionist.types.refusals import InvalidLogitBiasKey, ServiceTierNotAllowed, UnsupportedContent
+from completionist.types.request import ChatRequest
+
+
+class Row(NamedTuple):
+    """A documented field that has no effect here. `reason` is the sentence of section 13.1, where it names one."""
+
+    field: str
+    asks_nothing: Callable[[Any], bool]
+    reason: str = ""
+
+
+def _only(*values: object) -> Callable[[Any], bool]:
+    return lambda value: value in values
+
+
+NOT_BUILT = (
+    # A row goes when its field gets its effect. In the order of section 2.3; null never asks for anything.
+    Row("functions", _only()),
+    Row("tools", _only()),
+    Row("modalities", lambda modalities: "audio" not in modalities, "No speech synthesis is installed."),
+    Row("presence_penalty", _only(0)),
+    Row("frequency_penalty", _only(0)),
+    Row("logprobs", _only(False)),
+    Row("moderation", _only(), "No classifier is configured."),
+    Row("prompt_cache_options", lambda options: options.mode != "explicit"),  # the only ttl is the default one
+    Row("prompt_cache_retention", _only()),
+    Row("response_format", lambda response_format: response_format.type == "text"),
+    Row("service_tier", _only("auto", "default")),
+    Row("reasoning_effort", _only()),
+    Row("logit_bias", lambda bias: not bias),
+    Row("store", _only(False)),
+    Row("prediction", _only(), "No verification of predictions is available."),
+    Row("verbosity", _only()),  # acts whenever it is sent, the default value too (13.1)
+    Row("web_search_options", _only(), "No search provider is configured."),
+)
+
+MESSAGE_FEATURES_NOT_BUILT = (
+    # What a prompt does not show of a message.
+    Row("name", _only(), "Names of participants are not part of its prompt."),
+    Row("tool_calls", _only()),
+    Row("function_call", _only()),
+)
+
+_ROLES_SHOWN = ("system", "assistant", "user", "developer")
+"""Tool messages are shown with the calls they answer, and cannot come without them."""
+
+
+def check(request: ChatRequest, card: ModelCard) -> None:
+    """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
+    for i, message in enumerate(request.messages):
+        _check_message(i, message)
+    _check_service_tier(request)
+    _check_token_ids(request, card)
+    _check_rows(request, NOT_BUILT)
+
+
+def _check_rows(value: ChatRequest | Message, rows: tuple[Row, ...], at: str = "") -> None:
+    for row in rows:
+        sent = getattr(value, row.field, None)
+        if sent is not None and not row.asks_nothing(sent):
+            raise UnsupportedParameter(f"{at}{row.field}", row.reason)
+
+
+def _check_message(i: int, message: Message) -> None:
+    if isinstance(message, FunctionMessage):
+        raise UnsupportedValue(f"messages[{i}].role", "'function'", _ROLES_SHOWN)
+    if isinstance(message.content, tuple):
+        for j, part in enumerate(message.content):
+            _check_part(i, j, part)
+    _check_rows(message, MESSAGE_FEATURES_NOT_BUILT, f"messages[{i}].")
+    if isinstance(message, AssistantMessage) and message.audio is not None:
+        raise InvalidValue(
+            f"messages[{i}].audio.id",
+            message=f"Invalid value: '{echo(message.audio.id)}'. No audio answer with this id is held here.",
+        )
+
+
+def _check_part(i: int, j: int, part: Part) -> None:
+    """Text only: the models served so far neither see nor hear."""
+    if part.type in ("image_url", "input_audio", "file"):
+        raise UnsupportedContent(part.type, i, j)
+    if part.prompt_cache_breakpoint is not None:
+        raise UnsupportedParameter(f"messages[{i}].content[{j}].prompt_cache_breakpoint")
+
+
+def _check_service_tier(request: ChatRequest) -> None:
+    if request.service_tier == "scale":
+        raise ServiceTierNotAllowed
+
+
+def _check_token_ids(request: ChatRequest, card: ModelCard) -> None:
+    for token_id in request.logit_bias or ():
+        if token_id >= card.vocabulary_size:
+            raise InvalidLogitBiasKey("logit_bias", str(token_id), maximum=card.vocabulary_size - 1)
