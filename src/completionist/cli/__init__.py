@@ -13,6 +13,7 @@ MODULES = {
     "pull": "models",
     "list": "models",
     "doctor": "doctor",
+    "engine": "engine",
     "version": "version",
 }
 """Command → module of this package that holds it."""

@@ -17,8 +17,9 @@ from completionist.cache import cache_directory
 from completionist.cli.configure import config_file, read_settings
 from completionist.cli.options import Config, Json
 from completionist.cli.terminal import json_text, megabytes
-from completionist.engine.llama.library import Library, LibraryMissing, find_library, processor_features
+from completionist.engine.llama.library import LibraryMissing, processor_features
 from completionist.engine.llama.quota import free_memory_bytes, processors
+from completionist.engine.llama.show import LibraryBroken, show
 from completionist.models.installed import installed
 from completionist.settings import Settings
 
@@ -39,8 +40,6 @@ _SPEED_FEATURES = (
     "i8mm",
     "sve",
 )
-_NATIVE_PAYS = frozenset({"avx512f", "i8mm", "sve"})
-_BUILD_TOOLS = (("cmake",), ("c++", "g++", "clang++"))
 _LOW_MEMORY_BYTES = 10**9
 _LOW_DISK_BYTES = 10**9
 
@@ -87,27 +86,12 @@ def _library(settings: Settings) -> Iterator[Finding]:
         "processor", "fine", f"{platform.machine()}, {processors()} usable, {' '.join(fast) or 'no known extension'}"
     )
     try:
-        library = find_library(settings.engine.library, cache_dir=settings.models.cache_dir)
-    except LibraryMissing as missing:
-        yield Finding("library", "wrong", str(missing))
+        report = show(settings.engine, settings.models)
+    except (LibraryMissing, LibraryBroken) as error:
+        yield Finding("library", "wrong", str(error))
         return
-    yield Finding("library", "fine", f"{library.description}: {library.path}")
-    yield _native_build(library, features)
-
-
-def _native_build(library: Library, features: set[str]) -> Finding:
-    if "wheel" not in library.description:
-        return Finding("native", "fine", "the prebuilt library is not in use, nothing to gain")
-    gained = sorted(_NATIVE_PAYS & features)
-    if not gained:
-        return Finding(
-            "native", "fine", "a native build would not pay: the prebuilt library already uses this processor"
-        )
-    lacking = [names[0] for names in _BUILD_TOOLS if not any(map(shutil.which, names))]
-    needs = f" (first install {' and '.join(lacking)})" if lacking else ""
-    return Finding(
-        "native", "note", f"a native build would pay here ({' '.join(gained)}): completionist engine build{needs}"
-    )
+    yield Finding("library", "fine", f"{report.library.description}: {report.library.path}")
+    yield Finding("native", "fine", report.advice)
 
 
 def _memory() -> Finding:

@@ -10,9 +10,10 @@ import typer
 
 from completionist.cli.configure import read_settings
 from completionist.cli.options import Config, Json
-from completionist.cli.terminal import json_text, megabytes, pull_progress
+from completionist.cli.terminal import byte_progress, json_text, megabytes
 from completionist.models.catalog import CatalogEntry, catalog
 from completionist.models.installed import ModelFile, installed, resolve
+from completionist.models.pull import Progress
 from completionist.models.pull import pull as pull_entry
 from completionist.settings import ModelSettings
 
@@ -63,8 +64,17 @@ def fetch(name_or_path: str, settings: ModelSettings) -> ModelFile:
     here = {model.name for model in installed(settings)}
     if entry is None or entry.name in here:
         return resolve(name_or_path, settings)
-    with pull_progress(entry.name) as show:
-        return pull_entry(entry, settings, show)
+    with byte_progress() as draw:
+        return pull_entry(entry, settings, lambda at: draw(_title(entry, at), at.done_bytes, at.total_bytes))
+
+
+def _title(entry: CatalogEntry, at: Progress) -> str:
+    size = megabytes(at.total_bytes)
+    if at.stage == "waiting":
+        return f"{entry.name}: another process is fetching it, waiting"
+    if at.stage == "fetching" and at.n_parts > 1:
+        return f"{entry.name}: fetching {size}, part {at.part} of {at.n_parts}"
+    return f"{entry.name}: {at.stage} {size}"
 
 
 def listed(settings: ModelSettings) -> list[ListedModel]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as Bar
 
-from completionist.models.pull import OnProgress, Progress
-
 _STEP_PERCENT = 10
+
+Draw = Callable[[str, int, int], None]
+"""A title, how much is done, and of how much."""
 
 
 def megabytes(n_bytes: int) -> str:
@@ -28,52 +38,43 @@ def json_text(value: object) -> str:
 
 
 @contextmanager
-def pull_progress(name: str, stream: TextIO | None = None) -> Iterator[OnProgress]:
-    """Draw a pull of `name`: a bar on a terminal, a line for each tenth elsewhere."""
-    stream = stream or sys.stderr
+def byte_progress(stream: TextIO | None = None) -> Iterator[Draw]:
+    """Draw a transfer: a bar on a terminal, a line for each tenth elsewhere."""
+    with _drawn(stream or sys.stderr, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as draw:
+        yield draw
+
+
+@contextmanager
+def percent_progress(stream: TextIO | None = None) -> Iterator[Draw]:
+    """Draw work that is counted in hundredths, likewise."""
+    with _drawn(stream or sys.stderr, TaskProgressColumn(), TimeElapsedColumn()) as draw:
+        yield draw
+
+
+@contextmanager
+def _drawn(stream: TextIO, *columns: ProgressColumn) -> Iterator[Draw]:
     if not stream.isatty():
-        yield _Lines(name, stream).show
+        yield _Lines(stream).draw
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(file=stream)) as bar:
-        task = bar.add_task(f"{name}: starting", total=None)
+    with Bar(TextColumn("{task.description}"), BarColumn(), *columns, console=Console(file=stream)) as bar:
+        task = bar.add_task("starting", total=None)
 
-        def show(progress: Progress) -> None:
-            bar.update(
-                task, description=_title(name, progress), completed=progress.done_bytes, total=progress.total_bytes
-            )
+        def draw(title: str, done: int, total: int) -> None:
+            bar.update(task, description=title, completed=done, total=total)
 
-        yield show
-
-
-def _title(name: str, progress: Progress) -> str:
-    if progress.stage == "waiting":
-        return f"{name}: another process is fetching it, waiting"
-    if progress.stage == "fetching" and progress.n_parts > 1:
-        return f"{name}: fetching part {progress.part} of {progress.n_parts}"
-    return f"{name}: {progress.stage}"
+        yield draw
 
 
 class _Lines:
-    """Progress for logs and pipes: a line when the stage changes and at each tenth of it."""
+    """Progress for logs and pipes: a line when the title changes and at each tenth."""
 
-    def __init__(self, name: str, stream: TextIO) -> None:
-        self._name = name
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown: tuple[str, int] | None = None
 
-    def show(self, progress: Progress) -> None:
-        percent = 100 * progress.done_bytes // max(1, progress.total_bytes)
-        step = (progress.stage, percent // _STEP_PERCENT)
+    def draw(self, title: str, done: int, total: int) -> None:
+        percent = 100 * done // max(1, total)
+        step = (title, percent // _STEP_PERCENT)
         if step != self._shown:
             self._shown = step
-            print(
-                f"{_title(self._name, progress)} {percent} % of {megabytes(progress.total_bytes)}",
-                file=self._stream, flush=True,
-            )  # fmt: skip
+            print(f"{title}: {percent} %", file=self._stream, flush=True)
