@@ -1,0 +1,175 @@
+"""The API process's side of an engine worker: `EngineClient` is a `TokenEngine` whose engine may die.
+
+It starts the worker, hands prompts over, spreads the events of each step to the readers of their requests, and starts
+the worker again when it is lost: at once the first time, then after pauses that double. Requests that were under way end
+in `WorkerLost`, and so do those that come while there is no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from completionist.engine.base import Failed, ModelCard, Prompt, WorkerLost
+from completionist.engine.frames import Cancel, LoadModel, Ready, Stats, Step, Stop, Submit
+from completionist.engine.mailbox import Mailbox
+from completionist.engine.process import WorkerProcess
+from completionist.errors import OperatorError
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+_STEADY_AFTER_S = 60.0
+"""A worker that ran this long without a fault is not part of a crash loop."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start a worker and what it is to load."""
+
+    command: tuple[str, ...]
+    """The number of the worker's end of the socket is added as the last argument."""
+    environment: Mapping[str, str]
+    """Added to this process's own."""
+    load: LoadModel
+
+
+class EngineStartFailed(OperatorError):
+    """The first load failed; there is nothing to supervise."""
+
+
+class EngineClient:
+    """One worker, supervised. `start` before use; afterwards `card` is known and stays known."""
+
+    def __init__(self, launch: Launch, *, hang_after_s: float = 120.0) -> None:
+        self._launch = launch
+        self._hang_after_s = hang_after_s
+        self._ids = itertools.count(1)
+        self._mailboxes: dict[int, Mailbox] = {}
+        self._card: ModelCard | None = None
+        self._worker: WorkerProcess | None = None
+        self._supervision: asyncio.Task[None] | None = None
+        self._retry_after_s = _FIRST_PAUSE_S
+        self._load_s = 0.0
+        self._last_fault = ""
+        self.restarts = 0
+        """Workers started after the first."""
+
+    @property
+    def card(self) -> ModelCard:
+        if self._card is None:
+            raise RuntimeError("the engine has not been started")
+        return self._card
+
+    @property
+    def is_ready(self) -> bool:
+        return self._worker is not None and self._worker.is_ready
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None while there is none."""
+        return self._worker.pid if self._worker else None
+
+    @property
+    def stats(self) -> Stats:
+        """As of the last step; zeros while no worker is ready."""
+        return self._worker.stats if self._worker else Stats()
+
+    async def start(self) -> None:
+        """Load the model. Raises `EngineStartFailed` with the reason, as one line for the operator."""
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervision = asyncio.create_task(self._supervise(first))
+        try:
+            await first
+        except BaseException:
+            await self.close()
+            raise
+
+    def submit(self, prompt: Prompt) -> Mailbox:
+        """Hand a prompt over. Never blocks, never raises: a fault is the first event."""
+        request_id = next(self._ids)
+        mailbox = Mailbox(
+            n_choices=prompt.n,
+            stop=lambda index: self._stop(request_id, index),
+            cancel=lambda: self._cancel(request_id),
+        )
+        if self._worker is None or not self._worker.is_ready:
+            mailbox.deliver(Failed(WorkerLost(self._retry_after_s, started=False)))
+        else:
+            self._mailboxes[request_id] = mailbox
+            self._worker.send(Submit(request_id, prompt))
+        return mailbox
+
+    async def close(self) -> None:
+        """Stop the worker; requests under way end in `WorkerLost`."""
+        if self._supervision:
+            self._supervision.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervision
+            self._supervision = None
+
+    def _stop(self, request_id: int, index: int) -> None:
+        if request_id in self._mailboxes and self._worker:
+            self._worker.send(Stop(request_id, index))
+
+    def _cancel(self, request_id: int) -> None:
+        if self._mailboxes.pop(request_id, None) and self._worker:
+            self._worker.send(Cancel(request_id))
+
+    def _spread(self, step: Step) -> None:
+        """Put every event into its request's mailbox. A mailbox wakes its reader once, however many events come."""
+        for request_id, event in step.events:
+            mailbox = self._mailboxes.get(request_id)
+            if mailbox is not None:
+                mailbox.deliver(event)
+                if mailbox.is_complete:
+                    del self._mailboxes[request_id]
+
+    async def _supervise(self, first: asyncio.Future[None]) -> None:
+        """One worker after another. The very first load decides whether `start` succeeds."""
+        pause_s = 0.0
+        while True:
+            lived_s = await self._one_life(first)
+            if not first.done():
+                first.set_exception(EngineStartFailed(self._last_fault))
+                return
+            pause_s = 0.0 if lived_s > _STEADY_AFTER_S else pause_s
+            _log.error("the engine worker was lost (%s); starting another in %.1f s", self._last_fault, pause_s)
+            self._fail_all(max(1.0, pause_s + self._load_s))
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * pause_s))
+            self.restarts += 1
+
+    async def _one_life(self, first: asyncio.Future[None]) -> float:
+        """Start a worker and watch it until it is lost; returns how long it served, in seconds."""
+        loop = asyncio.get_running_loop()
+        started = ready = loop.time()
+        worker = await WorkerProcess.start(self._launch.command, self._launch.environment, self._spread)
+        self._worker = worker
+        try:
+            loaded = await worker.load(self._launch.load)
+            ready = loop.time()
+            if isinstance(loaded, Ready):
+                self._load_s = ready - started
+                self._card = loaded.card
+                if not first.done():
+                    first.set_result(None)
+                self._last_fault = await worker.watch(self._hang_after_s)
+            else:
+                self._last_fault = loaded.reason if loaded else "it died while loading the model"
+        finally:
+            self._worker = None
+            self._fail_all(self._retry_after_s)
+            await worker.end()
+        return loop.time() - ready
+
+    def _fail_all(self, retry_after_s: float) -> None:
+        self._retry_after_s = retry_after_s
+        lost, self._mailboxes = self._mailboxes, {}
+        for mailbox in lost.values():
+            mailbox.deliver(Failed(WorkerLost(self._retry_after_s, started=mailbox.was_accepted)))

@@ -1,0 +1,147 @@
+"""A loaded model file: its vocabulary, what is to be known about it, and text to tokens and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from completionist.engine.base import ControlToken, MemoryKind, Segment, SpecialToken
+from completionist.engine.llama.capi import CData, Native, ffi, text_at
+
+_CONTROL = 1 << 3
+_USER_DEFINED = 1 << 4
+
+
+class ModelRefused(Exception):
+    """The file is no model, is damaged, or is of a kind that does not generate text."""
+
+
+class Model:
+    """Weights and vocabulary. One per worker; contexts are made from it."""
+
+    def __init__(self, native: Native, path: Path) -> None:
+        self.native = native
+        self.c = native.c
+        self.handle = self._load(path)
+        self.vocab = self.c.llama_model_get_vocab(self.handle)
+        self.vocabulary_size = int(self.c.llama_vocab_n_tokens(self.vocab))
+        self._pieces: dict[int, bytes] = {}
+        self.bos_id = self._wanted_bos()
+
+    def _load(self, path: Path) -> CData:
+        if not path.is_file():
+            raise ModelRefused(f"no model file at {path}")
+        handle = self.c.llama_model_load_from_file(str(path).encode(), self.c.llama_model_default_params())
+        if handle == ffi.NULL:
+            raise ModelRefused(f"cannot load {path}: {self.native.last_words()}")
+        if self.c.llama_model_has_encoder(handle) or not self.c.llama_model_has_decoder(handle):
+            raise ModelRefused(f"{path} is an encoder, not a model that generates text")
+        if self.c.llama_model_is_diffusion(handle):
+            raise ModelRefused(f"{path} is a diffusion model, which cannot generate token by token")
+        return handle
+
+    def _wanted_bos(self) -> int | None:
+        bos = int(self.c.llama_vocab_bos(self.vocab))
+        return bos if bos >= 0 and self.c.llama_vocab_get_add_bos(self.vocab) else None
+
+    def close(self) -> None:
+        """Free the weights; every context must be closed before."""
+        self.c.llama_model_free(self.handle)
+
+    @property
+    def description(self) -> str:
+        buffer = ffi.new("char[256]")
+        self.c.llama_model_desc(self.handle, buffer, 256)
+        return text_at(buffer)
+
+    @property
+    def trained_context_tokens(self) -> int:
+        return int(self.c.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def parameters(self) -> int:
+        return int(self.c.llama_model_n_params(self.handle))
+
+    @property
+    def weights_bytes(self) -> int:
+        return int(self.c.llama_model_size(self.handle))
+
+    @property
+    def window_tokens(self) -> int:
+        """Sliding attention window; 0 where there is none."""
+        return int(self.c.llama_model_n_swa(self.handle))
+
+    @property
+    def chat_template(self) -> str | None:
+        template = self.c.llama_model_chat_template(self.handle, ffi.NULL)
+        return None if template == ffi.NULL else text_at(template)
+
+    @property
+    def memory_kind(self) -> MemoryKind:
+        """How much of a sequence can be taken back without computing it again."""
+        if self.c.llama_model_is_recurrent(self.handle) or self.c.llama_model_is_hybrid(self.handle):
+            return "checkpoints_only"
+        return "trim_within_window" if self.window_tokens else "trim_anywhere"
+
+    @property
+    def bos_text(self) -> str:
+        return self.token_text(int(self.c.llama_vocab_bos(self.vocab)))
+
+    @property
+    def eos_text(self) -> str:
+        return self.token_text(int(self.c.llama_vocab_eos(self.vocab)))
+
+    def token_text(self, token: int) -> str:
+        """The vocabulary's own spelling of a token; empty for -1, the library's «there is none»."""
+        return "" if token < 0 else text_at(self.c.llama_vocab_get_text(self.vocab, token))
+
+    def specials(self) -> tuple[SpecialToken, ...]:
+        """Every control and user-defined token, by id."""
+        found = []
+        for token in range(self.vocabulary_size):
+            attributes = self.c.llama_vocab_get_attr(self.vocab, token)
+            if attributes & _CONTROL:
+                found.append(SpecialToken(token, self.token_text(token), "control"))
+            elif attributes & _USER_DEFINED:
+                found.append(SpecialToken(token, self.token_text(token), "user_defined"))
+        return tuple(found)
+
+    def ends_turn(self, token: int) -> bool:
+        return bool(self.c.llama_vocab_is_eog(self.vocab, token))
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token; empty for a control token."""
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._render(token)
+        return known
+
+    def _render(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ffi.new("char[]", size)
+            length = self.c.llama_token_to_piece(self.vocab, token, buffer, size, 0, False)
+            if length >= 0:
+                return bytes(ffi.buffer(buffer, length))
+            size = -length
+
+    def tokenise(self, segments: tuple[Segment, ...]) -> list[int]:
+        """Token ids of a prompt. Text is tokenised with special tokens off; the BOS is put in front where it is wanted."""
+        tokens: list[int] = []
+        for segment in segments:
+            if isinstance(segment, ControlToken):
+                tokens.append(segment.id)
+            else:
+                tokens += self._tokenise_text(segment.text.encode())
+        if self.bos_id is not None and tokens[:1] != [self.bos_id]:
+            tokens.insert(0, self.bos_id)
+        return tokens
+
+    def _tokenise_text(self, text: bytes) -> list[int]:
+        capacity = len(text) + 8
+        while True:
+            buffer = ffi.new("llama_token[]", capacity)
+            n_tokens = self.c.llama_tokenize(self.vocab, text, len(text), buffer, capacity, False, False)
+            if n_tokens >= 0:
+                return cast("list[int]", ffi.unpack(buffer, n_tokens)) if n_tokens else []
+            capacity = -n_tokens

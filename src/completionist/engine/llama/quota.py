@@ -1,0 +1,56 @@
+"""What this process may use of the machine: processors and memory, control groups respected."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import psutil
+
+_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP_V1_CPU = _CGROUP / "cpu"
+_CGROUP_V1_MEMORY = _CGROUP / "memory"
+
+
+def processors() -> int:
+    """Whole processors this process may keep busy, at least 1: affinity, physical cores, and the quota of the group."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cpu_quota()
+    return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
+
+
+def free_memory_bytes() -> int:
+    """Memory that can be taken now without pushing anything out: the machine's, or what the group has left."""
+    available = psutil.virtual_memory().available
+    left = _memory_left()
+    return available if left is None else min(available, left)
+
+
+def _cpu_quota() -> float | None:
+    unified = _words(_CGROUP / "cpu.max")
+    if len(unified) == 2 and unified[0] != "max":
+        return int(unified[0]) / int(unified[1])
+    quota, period = _words(_CGROUP_V1_CPU / "cpu.cfs_quota_us"), _words(_CGROUP_V1_CPU / "cpu.cfs_period_us")
+    if quota and period and int(quota[0]) > 0:
+        return int(quota[0]) / int(period[0])
+    return None
+
+
+def _memory_left() -> int | None:
+    for limit_file, usage_file in (
+        (_CGROUP / "memory.max", _CGROUP / "memory.current"),
+        (_CGROUP_V1_MEMORY / "memory.limit_in_bytes", _CGROUP_V1_MEMORY / "memory.usage_in_bytes"),
+    ):
+        limit, usage = _words(limit_file), _words(usage_file)
+        if limit and usage and limit[0] != "max":
+            return max(0, int(limit[0]) - int(usage[0]))
+    return None
+
+
+def _words(path: Path) -> list[str]:
+    """The blank-separated contents of a control file; empty where there is none."""
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError:
+        return []

@@ -1,0 +1,148 @@
+"""Runs calls on one context of the library, and copies the state of its streams in and out."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from completionist.engine.llama.capi import CData, ffi
+from completionist.engine.llama.model import Model
+from completionist.engine.llama.planner import Call
+
+MAX_CALL_TOKENS = 512
+_FLASH_ATTENTION_OFF = 0
+
+
+class ContextRefused(Exception):
+    """The context does not fit into memory, or the model cannot have one of this shape."""
+
+
+class DecodeFailed(Exception):
+    """A call did not run; nothing of it is to be relied on."""
+
+
+class Context:
+    """`n_streams` streams of `stream_tokens` cells each, and the buffers of a batch, allocated once."""
+
+    def __init__(self, model: Model, *, n_streams: int, stream_tokens: int, threads: int) -> None:
+        self.c = model.c
+        self.n_streams = n_streams
+        params = self.c.llama_context_default_params()
+        params.n_ctx = n_streams * stream_tokens
+        params.n_seq_max = n_streams
+        params.n_batch = params.n_ubatch = MAX_CALL_TOKENS
+        params.n_outputs_max = max(n_streams, 1)
+        params.n_threads = params.n_threads_batch = threads
+        params.flash_attn_type = _FLASH_ATTENTION_OFF
+        self.handle = self.c.llama_init_from_model(model.handle, params)
+        if self.handle == ffi.NULL:
+            raise ContextRefused(
+                f"no memory for {n_streams} streams of {stream_tokens} tokens: lower engine.streams or "
+                f"engine.context_tokens ({model.native.last_words()})"
+            )
+        self.memory = self.c.llama_get_memory(self.handle)
+        self.stream_tokens = int(self.c.llama_n_ctx_seq(self.handle))
+        self._vocabulary_size = model.vocabulary_size
+        self._batch = _Batch(MAX_CALL_TOKENS)
+        self._settings = f"streams of {stream_tokens}, {MAX_CALL_TOKENS} rows, {threads} threads, f16 cells"
+
+    def close(self) -> None:
+        self.c.llama_free(self.handle)
+
+    def arithmetic(self) -> str:
+        """The settings that change results, for the fingerprint."""
+        return self._settings
+
+    def warm_up(self) -> int:
+        """Touch all weights once, so that the first request does not wait for the disk. Returns the bytes of a cell."""
+        empty = self.c.llama_state_seq_get_size(self.handle, 0)
+        self._batch.lay(0, [0], 0, 0)
+        self._batch.struct.n_tokens = 1
+        status = self.c.llama_decode(self.handle, self._batch.struct)
+        if status != 0:
+            raise ContextRefused(f"the model cannot evaluate a token (llama_decode returned {status})")
+        cell_bytes = int(self.c.llama_state_seq_get_size(self.handle, 0)) - int(empty)
+        self.forget(0)
+        return cell_bytes
+
+    def run(self, call: Call) -> NDArray[np.float32]:
+        """Evaluate the spans of `call`, which are sorted by stream. Returns a view of one row of logits for every span
+        that reaches the end of its sequence, in order; it is valid until the next call. Raises `DecodeFailed`.
+        """
+        n_outputs = self._batch.fill(call)
+        status = self.c.llama_decode(self.handle, self._batch.struct)
+        if status != 0:
+            raise DecodeFailed(f"llama_decode returned {status} for {self._batch.struct.n_tokens} rows")
+        for span in call:
+            span.sequence.n_cells += span.n_tokens
+        return self._logits(n_outputs)
+
+    def _logits(self, n_rows: int) -> NDArray[np.float32]:
+        if n_rows == 0:
+            return np.empty((0, self._vocabulary_size), np.float32)
+        pointer = self.c.llama_get_logits(self.handle)
+        n_bytes = n_rows * self._vocabulary_size * 4
+        return np.frombuffer(cast("memoryview", ffi.buffer(pointer, n_bytes)), np.float32).reshape(n_rows, -1)
+
+    def forget(self, stream: int) -> None:
+        """Empty a stream."""
+        self.c.llama_memory_seq_rm(self.memory, stream, -1, -1)
+
+    def save(self, stream: int) -> bytearray:
+        """A copy of what the stream holds."""
+        state = bytearray(self.c.llama_state_seq_get_size(self.handle, stream))
+        written = self.c.llama_state_seq_get_data(self.handle, ffi.from_buffer(state), len(state), stream)
+        if written == 0:
+            raise DecodeFailed(f"the state of stream {stream} cannot be copied")
+        return state
+
+    def restore(self, stream: int, state: bytearray) -> bool:
+        """Replace what the stream holds; false where the state does not fit."""
+        return bool(self.c.llama_state_seq_set_data(self.handle, ffi.from_buffer(state), len(state), stream))
+
+
+class _Batch:
+    """The library's batch struct over numpy arrays that are filled again for every call."""
+
+    def __init__(self, capacity: int) -> None:
+        self._tokens = np.zeros(capacity, np.int32)
+        self._positions = np.zeros(capacity, np.int32)
+        self._stream_ids = np.zeros(capacity, np.int32)
+        self._wants_logits = np.zeros(capacity, np.int8)
+        self._n_stream_ids = np.ones(capacity, np.int32)
+        first = self._stream_ids.ctypes.data
+        self._stream_pointers = np.arange(first, first + 4 * capacity, 4, dtype=np.uint64)
+        self._owner = ffi.new("llama_batch *")
+        self.struct: CData = self._owner[0]
+        self.struct.token = _pointer("llama_token *", self._tokens)
+        self.struct.pos = _pointer("llama_pos *", self._positions)
+        self.struct.n_seq_id = _pointer("int32_t *", self._n_stream_ids)
+        self.struct.seq_id = _pointer("llama_seq_id **", self._stream_pointers)
+        self.struct.logits = _pointer("int8_t *", self._wants_logits)
+
+    def fill(self, call: Call) -> int:
+        """Lay the spans out one after another; returns how many positions give logits."""
+        end = n_outputs = 0
+        self._wants_logits[:] = 0
+        for span in call:
+            sequence, first = span.sequence, span.sequence.n_cells
+            end = self.lay(end, sequence.tokens[first : first + span.n_tokens], first, sequence.stream)
+            if span.reaches_end:
+                self._wants_logits[end - 1] = 1
+                n_outputs += 1
+        self.struct.n_tokens = end
+        return n_outputs
+
+    def lay(self, start: int, tokens: list[int], first: int, stream: int) -> int:
+        """Write rows for `tokens` at positions `first` and on; returns the row behind them."""
+        end = start + len(tokens)
+        self._tokens[start:end] = tokens
+        self._positions[start:end] = np.arange(first, first + len(tokens))
+        self._stream_ids[start:end] = stream
+        return end
+
+
+def _pointer(kind: str, array: NDArray[Any]) -> CData:
+    return ffi.cast(kind, array.ctypes.data)

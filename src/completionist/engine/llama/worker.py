@@ -1,0 +1,141 @@
+"""The engine worker: a process that holds one model and talks over the socket it was started with.
+
+    python -m completionist.engine.llama.worker FD
+
+It ends when the socket closes, when its parent dies, or when the native library takes it down; its supervisor
+(`engine.client`) tells these apart and starts another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+
+import msgspec
+
+from completionist.engine.frames import (
+    Cancel,
+    Command,
+    LoadFailed,
+    LoadModel,
+    Ping,
+    Ready,
+    Report,
+    Splitter,
+    Step,
+    Stop,
+    Submit,
+    frame,
+)
+from completionist.engine.llama.capi import LibraryRefused
+from completionist.engine.llama.loading import load
+from completionist.engine.llama.loop import Engine
+from completionist.engine.llama.model import ModelRefused
+from completionist.engine.llama.runner import ContextRefused
+
+_PR_SET_PDEATHSIG = 1
+_RECEIVE_BYTES = 1 << 18
+
+
+class SupervisorGone(Exception):
+    """The other end of the socket is closed: nobody is left to work for."""
+
+
+class Channel:
+    """The worker's end of the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._splitter = Splitter()
+        self._load_decoder = msgspec.msgpack.Decoder(LoadModel)
+        self._command_decoder = msgspec.msgpack.Decoder(Command)
+
+    def receive_load(self) -> LoadModel:
+        """The first command; nothing else is sent before the answer to it."""
+        while True:
+            for body in self._splitter.feed(self._receive(0)):
+                return self._load_decoder.decode(body)
+
+    def commands(self, *, block: bool) -> list[Command]:
+        """What has arrived; with `block`, at least one."""
+        commands: list[Command] = []
+        while True:
+            must_wait = block and not commands
+            try:
+                data = self._receive(0 if must_wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return commands
+            commands += map(self._command_decoder.decode, self._splitter.feed(data))
+
+    def _receive(self, flags: int) -> bytes:
+        try:
+            data = self._connection.recv(_RECEIVE_BYTES, flags)
+        except ConnectionError as error:
+            raise SupervisorGone from error
+        if not data:
+            raise SupervisorGone
+        return data
+
+    def send(self, report: Report) -> None:
+        try:
+            self._connection.sendall(frame(report))
+        except ConnectionError as error:
+            raise SupervisorGone from error
+
+
+def serve(channel: Channel, engine: Engine) -> None:
+    """Drain commands, step, report; for ever."""
+    while True:
+        for command in channel.commands(block=not engine.has_work):
+            obey(engine, command)
+        if engine.has_work:
+            engine.step()
+        channel.send(Step(engine.take_events(), engine.stats()))
+
+
+def obey(engine: Engine, command: Command) -> None:
+    match command:
+        case Submit():
+            engine.submit(command.id, command.prompt)
+        case Stop():
+            engine.stop(command.id, command.index)
+        case Cancel():
+            engine.cancel(command.id)
+        case Ping():
+            pass  # the report that follows every round is the answer
+
+
+def main(descriptor: int) -> None:
+    die_with_parent()
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        order = channel.receive_load()
+        try:
+            engine, card = load(order)
+        except (LibraryRefused, ModelRefused, ContextRefused, OSError) as error:
+            channel.send(LoadFailed(str(error)))
+            return
+        gc.collect()
+        gc.freeze()  # what was loaded stays: later collections need not look at it
+        channel.send(Ready(card))
+        serve(channel, engine)
+    except SupervisorGone:
+        return
+
+
+def die_with_parent() -> None:
+    """A terminal's Ctrl-C and a service manager's TERM are for the parent, which drains; its death is ours too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(0)  # the library's destructors have crashed at exit before, and the memory goes back anyway

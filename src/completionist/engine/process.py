@@ -1,0 +1,131 @@
+"""One engine worker process and the connection to it, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from completionist.engine.frames import (
+    Command,
+    LoadFailed,
+    LoadModel,
+    Ping,
+    Ready,
+    Report,
+    Splitter,
+    Stats,
+    Step,
+    frame,
+)
+
+_log = logging.getLogger(__name__)
+
+_EXIT_GRACE_S = 2.0
+_LOAD_DEADLINE_S = 1800.0
+"""A model of many gigabytes on a slow disk; beyond this the worker hangs."""
+
+
+class WorkerProcess(asyncio.Protocol):
+    """Sends commands, hands every `Step` to `spread`. Used once: load, watch, end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], spread: Callable[[Step], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._process = process
+        self._spread = spread
+        self._loaded: asyncio.Future[Ready | LoadFailed | None] = loop.create_future()
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._splitter = Splitter()
+        self._decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+        self._transport: asyncio.Transport | None = None
+        self._n_reports = 0
+        self.is_ready = False
+        self.stats = Stats()
+
+    @classmethod
+    async def start(
+        cls, command: tuple[str, ...], environment: Mapping[str, str], spread: Callable[[Step], None]
+    ) -> WorkerProcess:
+        """Run `command` with the number of its end of the socket as last argument. Raises `OSError`."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.to_thread(
+                subprocess.Popen,
+                [*command, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # a terminal's Ctrl-C is for us; the worker goes when we have drained
+            )
+        ours.setblocking(False)
+        _, worker = await asyncio.get_running_loop().create_unix_connection(lambda: cls(process, spread), sock=ours)
+        return worker
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def load(self, order: LoadModel) -> Ready | LoadFailed | None:
+        """Have the model loaded; None where the worker died or hung over it."""
+        self._write(order)
+        outcomes: set[asyncio.Future[Any]] = {self._loaded, self._lost}
+        await asyncio.wait(outcomes, timeout=_LOAD_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        return self._loaded.result() if self._loaded.done() else None
+
+    async def watch(self, hang_after_s: float) -> str:
+        """Returns how the worker was lost: its connection ended, or it reported nothing for `hang_after_s` seconds."""
+        while not self._lost.done():
+            n_before = self._n_reports
+            self.send(Ping())
+            await asyncio.wait({self._lost}, timeout=hang_after_s)
+            if self._n_reports == n_before and not self._lost.done():
+                self._process.kill()
+                return f"it had not reported for {hang_after_s:g} s"
+        return "it died"
+
+    async def end(self) -> None:
+        """Close the connection, which ends a healthy worker, and kill one that does not go. Reaps the process."""
+        self.is_ready = False
+        if self._transport:
+            self._transport.abort()
+        status = await asyncio.to_thread(self._reap)
+        _log.info("the engine worker (pid %d) ended with status %d", self.pid, status)
+
+    def _reap(self) -> int:
+        try:
+            return self._process.wait(_EXIT_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def send(self, command: Command) -> None:
+        self._write(command)
+
+    def _write(self, message: LoadModel | Command) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame(message))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._splitter.feed(data):
+            self._n_reports += 1
+            report = self._decoder.decode(body)
+            if isinstance(report, Step):
+                self.stats = report.stats
+                self._spread(report)
+            else:
+                self.is_ready = isinstance(report, Ready)
+                self._loaded.set_result(report)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        self.is_ready = False
+        if not self._lost.done():
+            self._lost.set_result(None)
