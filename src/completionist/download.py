@@ -22,6 +22,7 @@ from completionist.errors import OperatorError
 
 MAX_FRUITLESS_TRIES = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+_RANGE_BEYOND_END = 416
 _HEALING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -160,7 +161,7 @@ class _Download:
         with self._client.stream("GET", self._url, headers=headers) as answer:
             have = self._start(answer, have)
             with self._part.open("ab") as output:
-                for data in answer.iter_raw(2**16):
+                for data in answer.iter_raw():
                     have += len(data)
                     if have > self._file.size_bytes:
                         break
@@ -182,7 +183,7 @@ class _Download:
         if status == httpx2.codes.OK:  # the first request, or a server that knows no ranges
             self._part.unlink(missing_ok=True)
             return 0
-        if status == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if status == _RANGE_BEYOND_END:
             self._part.unlink(missing_ok=True)
             raise _Interrupted("the server has fewer bytes than arrived earlier")
         if status in _HEALING:
