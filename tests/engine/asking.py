@@ -93,5 +93,5 @@ async def ask(engine: TokenEngine, request: Prompt) -> Answer:
 
 async def until(condition: Callable[[], object]) -> None:
     """Give way until `condition` holds; the test's timeout ends it otherwise."""
-    while not condition():
-        await asyncio.sleep(0.001)  # noqa: ASYNC110 - what is waited for belongs to the engine, which offers no event
+    while not condition():  # noqa: ASYNC110 - what is waited for belongs to the engine, which offers no event
+        await asyncio.sleep(0.001)

@@ -11,7 +11,9 @@ import pytest
 
 from completionist.engine.client import EngineClient
 from completionist.engine.llama import launch
-from completionist.settings import EngineSettings
+from completionist.models.catalog import catalog
+from completionist.models.pull import pull
+from completionist.settings import DEFAULT_MODEL, EngineSettings, ModelSettings
 
 STREAMS = 4
 CONTEXT_TOKENS = 512
@@ -19,8 +21,10 @@ CONTEXT_TOKENS = 512
 
 @pytest.fixture(scope="session")
 def model_path() -> Path:
-    """The 135M model."""
-    return Path(os.environ["COMPLETIONIST_TEST_MODEL"])
+    """The 135M model: a file of your own, or the one in the user's cache, fetched where it is missing."""
+    if configured := os.environ.get("COMPLETIONIST_TEST_MODEL"):
+        return Path(configured)
+    return pull(catalog()[DEFAULT_MODEL], ModelSettings(), lambda _: None).path
 
 
 @pytest.fixture(scope="module")

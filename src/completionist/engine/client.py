@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
+_SHORTEST_RETRY_S = 1.0
 _STEADY_AFTER_S = 60.0
 """A worker that ran this long without a fault is not part of a crash loop."""
 
@@ -54,7 +55,7 @@ class EngineClient:
         self._card: ModelCard | None = None
         self._worker: WorkerProcess | None = None
         self._supervision: asyncio.Task[None] | None = None
-        self._retry_after_s = _FIRST_PAUSE_S
+        self._retry_after_s = _SHORTEST_RETRY_S
         self._load_s = 0.0
         self._last_fault = ""
         self.restarts = 0
@@ -140,7 +141,7 @@ class EngineClient:
                 return
             pause_s = 0.0 if lived_s > _STEADY_AFTER_S else pause_s
             _log.error("the engine worker was lost (%s); starting another in %.1f s", self._last_fault, pause_s)
-            self._fail_all(max(1.0, pause_s + self._load_s))
+            self._retry_after_s = max(_SHORTEST_RETRY_S, pause_s + self._load_s)
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * pause_s))
             self.restarts += 1
@@ -156,6 +157,7 @@ class EngineClient:
             ready = loop.time()
             if isinstance(loaded, Ready):
                 self._load_s = ready - started
+                self._retry_after_s = max(_SHORTEST_RETRY_S, self._load_s)
                 self._card = loaded.card
                 if not first.done():
                     first.set_result(None)
@@ -164,12 +166,11 @@ class EngineClient:
                 self._last_fault = loaded.reason if loaded else "it died while loading the model"
         finally:
             self._worker = None
-            self._fail_all(self._retry_after_s)
+            self._fail_all()
             await worker.end()
         return loop.time() - ready
 
-    def _fail_all(self, retry_after_s: float) -> None:
-        self._retry_after_s = retry_after_s
+    def _fail_all(self) -> None:
         lost, self._mailboxes = self._mailboxes, {}
         for mailbox in lost.values():
             mailbox.deliver(Failed(WorkerLost(self._retry_after_s, started=mailbox.was_accepted)))

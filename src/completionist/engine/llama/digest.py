@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -44,4 +45,5 @@ def _write(record: Path, known: _Known) -> None:
         partial.write_bytes(msgspec.json.encode(known))
         partial.replace(record)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

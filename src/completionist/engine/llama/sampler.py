@@ -81,8 +81,8 @@ def nucleus_threshold(weights: Row, top_p: float) -> float:
         pivot = candidates.mean()
         upper = candidates[candidates > pivot]
         mass = float(upper.sum())
-        if len(upper) == 0 or len(upper) == len(candidates):  # all equal: no smaller set exists
-            return float(candidates.min())
+        if len(upper) in (0, len(candidates)):  # all but equal: the mean does not part them
+            break
         if above + mass >= target:
             candidates = upper
         else:
