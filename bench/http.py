@@ -1,0 +1,88 @@
+"""What the server adds to the library: streams through HTTP against the bare loop with the same batch.
+
+Compared is the time in which all streams generate side by side; the text of 20 greedy answers must be the bare loop's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bench.bare_process import BareProcess, bare_process
+from bench.client import Ask
+from bench.harness import Sample, Session, main
+from bench.prompts import story, varied
+from bench.results import Target, at_least
+from bench.servers import Server, completionist
+from bench.timing import in_step_tokens_per_s
+
+TITLE = "Through HTTP against the bare loop"
+_CELLS = 1024
+_STEADY_TOKENS = 64
+"""Steps that are compared; so many more are asked for, because streams start one after another."""
+
+
+def measure(session: Session) -> None:
+    with bare_process(session.options) as bare:
+        for n_streams in session.pick((1, 16, 32), (1, 2)):
+            with completionist(session.options, streams=n_streams, context_tokens=_CELLS) as server:
+                _speed(session, bare, server, n_streams)
+                if n_streams == 1:
+                    _same_text(session, bare, server)
+
+
+def _speed(session: Session, bare: BareProcess, server: Server, n_streams: int) -> None:
+    bare.open(n_streams, _CELLS)
+    prompts = [bare.prompt(story(10 + stream)) for stream in range(n_streams)]
+    n_steady = session.pick(_STEADY_TOKENS, 8)
+    n_lead = _lead_tokens(n_streams, len(prompts[0])) if n_streams > 1 else 0
+    client_cores: list[float] = []
+
+    def served(temperature: float) -> Sample:
+        asks = [
+            Ask(messages=story(10 + stream), max_tokens=n_lead + n_steady, temperature=temperature, top_p=0.95)
+            for stream in range(n_streams)
+        ]
+        load = server.run(asks)
+        client_cores.append(load.client_cpu_s / load.wall_s)
+        return {"rate": in_step_tokens_per_s(load)}
+
+    def looped() -> Sample:
+        done = bare.generate(prompts, n_steady + n_lead // 2)
+        return {"rate": done.tokens_per_s}
+
+    name = "1 stream" if n_streams == 1 else f"{n_streams} streams"
+    greedy, sampled = _targets(n_streams)
+    session.ratio(f"{name}, greedy", session.pairs(lambda: served(0), looped), "rate", greedy)
+    session.ratio(
+        f"{name}, temperature 1, top_p 0.95, against the greedy loop",
+        session.pairs(lambda: served(1), looped),
+        "rate",
+        sampled,
+    )
+    session.note(f"{name}: the client used at most {max(client_cores):.3f} cores")
+
+
+def _lead_tokens(n_streams: int, n_prompt_tokens: int) -> int:
+    """Tokens that the first stream is ahead when the last one starts: at the least one for every chunk of the others."""
+    return math.ceil((n_streams - 1) * max(1, n_prompt_tokens / 32))
+
+
+def _targets(n_streams: int) -> tuple[Target, Target | None]:
+    return (at_least(0.97), None) if n_streams == 1 else (at_least(0.95), at_least(0.90))
+
+
+def _same_text(session: Session, bare: BareProcess, server: Server) -> None:
+    """One at a time, so that the shape of every call is the bare loop's."""
+    n_tokens = session.pick(48, 8)
+    numbers = range(session.pick(20, 3))
+    n_same = 0
+    for number in numbers:
+        done = bare.generate([bare.prompt(varied(number))], n_tokens)
+        expected = b"".join(bare.pieces(done.tokens[0]))
+        answer = server.run([Ask(messages=varied(number), max_tokens=n_tokens)]).answers[0]
+        n_same += answer.text.encode() == expected.decode(errors="replace").encode()
+    session.value("greedy answers equal to the bare loop's", f"of {len(numbers)}", [n_same], at_least(len(numbers)))
+
+
+if __name__ == "__main__":
+    main("http", TITLE, measure)

@@ -1,0 +1,149 @@
+"""Servers as processes of their own, ours and the peer, each started, awaited and ended in the same way."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+import psutil
+
+from bench.client import Ask, Load, run
+from bench.harness import Options
+from bench.machine import tree_cpu_s
+
+_START_DEADLINE_S = 120.0
+_END_DEADLINE_S = 15.0
+
+
+class Server:
+    """A server that answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, model: str, ready_s: float) -> None:
+        self.process = psutil.Process(process.pid)
+        self.port = port
+        self.model = model
+        self.ready_s = ready_s
+        """From starting the process to its first «ready»."""
+
+    def run(self, asks: Sequence[Ask]) -> Load:
+        """Send requests and wait for the answers."""
+        return run(self.port, asks, model=self.model)
+
+    def cpu_s(self) -> float:
+        """Used by the server and everything it started."""
+        return tree_cpu_s(self.process)
+
+    def api_cpu_s(self) -> float:
+        """Used by the process that was started, without its children."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def workers(self) -> list[psutil.Process]:
+        return self.process.children(recursive=True)
+
+    def get(self, path: str) -> tuple[int, str]:
+        return _get(self.port, path)
+
+
+@contextmanager
+def completionist(
+    options: Options, *, streams: int, context_tokens: int, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Our server with the model of `options`. `settings` are further environment variables."""
+    port = free_port()
+    environment = {
+        "COMPLETIONIST_MODEL": str(options.model.path),
+        "COMPLETIONIST_SERVER__PORT": str(port),
+        "COMPLETIONIST_ENGINE__LIBRARY": str(options.library.path),
+        "COMPLETIONIST_ENGINE__THREADS": str(options.threads),
+        "COMPLETIONIST_ENGINE__STREAMS": str(streams),
+        "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": str(context_tokens),
+        "COMPLETIONIST_LOG__LEVEL": "warning",
+    }
+    command = [sys.executable, "-m", "completionist", "serve"]
+    with started(
+        command, port, "/health/ready", model=options.model.path.stem, environment=environment | dict(settings or {})
+    ) as server:
+        yield server
+
+
+@contextmanager
+def scripted() -> Iterator[Server]:
+    """Our server with the scripted engine."""
+    port = free_port()
+    command = [sys.executable, "-m", "completionist", "serve", "--scripted"]
+    environment = {"COMPLETIONIST_SERVER__PORT": str(port), "COMPLETIONIST_LOG__LEVEL": "warning"}
+    with started(command, port, "/health/ready", model="scripted", environment=environment) as server:
+        yield server
+
+
+@contextmanager
+def peer(options: Options, *, slots: int, context_tokens: int) -> Iterator[Server]:
+    """The peer with the same model, threads and context length. It runs on the wheel's library, its only one."""
+    port = free_port()
+    arguments = [options.model.path, options.threads, slots, context_tokens, port]
+    command = [sys.executable, "-m", "bench.peer", *map(str, arguments)]
+    with started(command, port, "/health", model=options.model.path.stem, environment={}) as server:
+        yield server
+
+
+@contextmanager
+def started(
+    command: list[str], port: int, ready_path: str, *, model: str, environment: Mapping[str, str]
+) -> Iterator[Server]:
+    """Start, wait until it is ready, and end it afterwards. What it writes is shown only where it fails to start."""
+    with tempfile.TemporaryFile() as output:
+        began_s = time.perf_counter()
+        process = subprocess.Popen(
+            command, env=os.environ | dict(environment), stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+        try:
+            _wait_until_ready(process, port, ready_path, output)
+            yield Server(process, port, model, time.perf_counter() - began_s)
+        finally:
+            _end(process)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, output: IO[bytes]) -> None:
+    deadline_s = time.monotonic() + _START_DEADLINE_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        with suppress(OSError, http.client.HTTPException):
+            if _get(port, path)[0] == 200:
+                return
+        time.sleep(0.01)
+    output.seek(0)
+    said = output.read().decode(errors="replace")[-2000:]
+    raise RuntimeError(f"{' '.join(process.args[:4] if isinstance(process.args, list) else [])} did not start:\n{said}")
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=_END_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
