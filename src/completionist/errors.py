@@ -5,6 +5,7 @@
     │   ├── MalformedBody              400  the body is no JSON object
     │   ├── UnsupportedContentType     400
     │   ├── InvalidHeader              400
+    │   ├── MalformedHTTP              400
     │   ├── MissingModel               400
     │   ├── MissingParameter           400  missing_required_parameter
     │   ├── UnknownParameter           400  unknown_parameter
@@ -26,9 +27,13 @@
     │   ├── UnknownURL                 404
     │   ├── MethodNotAllowed           405  method_not_supported
     │   ├── ReceiptTimeout             408
-    │   └── BodyTooLarge               413
+    │   ├── BodyTooLarge               413
+    │   ├── URLTooLong                 414
+    │   └── HeadersTooLarge            431
     ├── Unavailable                    503  healed by time
-    │   └── Overloaded                 503  server_is_overloaded
+    │   ├── Overloaded                 503  server_is_overloaded
+    │   ├── NotReady                   503
+    │   └── ShuttingDown               503
     └── ServerError                    500
         └── EngineLost                 500  retryable
 
@@ -130,6 +135,13 @@ class UnsupportedContentType(InvalidRequest):
 
 class InvalidHeader(InvalidRequest):
     """A request header that breaks its documented form."""
+
+
+class MalformedHTTP(InvalidRequest):
+    """What came is not HTTP; the connection is closed."""
+
+    def __init__(self) -> None:
+        super().__init__("The request is not valid HTTP.")
 
 
 class MissingModel(InvalidRequest):
@@ -432,6 +444,20 @@ class BodyTooLarge(InvalidRequest):
         return {"connection": "close"}
 
 
+class URLTooLong(InvalidRequest):
+    status = 414
+
+    def __init__(self) -> None:
+        super().__init__("The URL of the request is too long.")
+
+
+class HeadersTooLarge(InvalidRequest):
+    status = 431
+
+    def __init__(self) -> None:
+        super().__init__("The headers of the request are too large.")
+
+
 class Unavailable(APIError):
     """Heals with time: carries `retry-after`, 1 … 120 seconds."""
 
@@ -454,6 +480,24 @@ class Overloaded(Unavailable):
 
     def __init__(self, *, retry_after_s: float = 1.0) -> None:
         super().__init__("The engine is currently overloaded, please try again later.", retry_after_s=retry_after_s)
+
+
+class NotReady(Unavailable):
+    """The answer of the health endpoints while requests would be refused."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is not ready.")
+
+
+class ShuttingDown(Unavailable):
+    """The server takes no more requests, or this one outlived the time that a shutdown leaves."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down, please try again later.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {**super().headers, "connection": "close"}
 
 
 class ServerError(APIError):

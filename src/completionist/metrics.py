@@ -13,21 +13,24 @@ _PREFIX = "completionist_"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
 
+class Load(Protocol):
+    """Sequences, as of the engine's last step."""
+
+    @property
+    def running(self) -> int: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+
 class HasLoad(Protocol):
     """An engine as the gauges see it."""
 
     @property
-    def n_running(self) -> int:
-        """Requests that hold streams."""
-        ...
-
-    @property
-    def n_waiting(self) -> int:
-        """Requests in the queue."""
-        ...
-
-    @property
     def is_ready(self) -> bool: ...
+
+    @property
+    def stats(self) -> Load: ...
 
 
 class Metrics:
@@ -41,7 +44,7 @@ class Metrics:
         self.cancelled = self._counter(
             "requests_cancelled", "Requests whose client left before the answer was complete."
         )
-        self.slow_readers = self._counter("connections_closed_unread", "Connections closed at the send deadline.")
+        self.unread = self._counter("connections_closed_unread", "Connections closed at the send deadline.")
         self.success = self._counter("request_success", "Finished choices.", "finished_reason")
         self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens of finished requests.")
         self.cached_tokens = self._counter("prompt_tokens_cached", "Prompt tokens that were read from a prefix cache.")
@@ -50,14 +53,14 @@ class Metrics:
         self.request_latency = self._histogram(
             "e2e_request_latency_seconds", "From the request to the end of the answer."
         )
-        self._running = self._gauge("num_requests_running", "Requests that hold streams.")
-        self._waiting = self._gauge("num_requests_waiting", "Requests in the queue.")
+        self._running = self._gauge("num_requests_running", "Sequences that hold streams.")
+        self._waiting = self._gauge("num_requests_waiting", "Sequences in the queue.")
         self._ready = self._gauge("engine_ready", "1 while the engine takes requests.")
 
     def watch(self, engine: HasLoad, model: str) -> None:
         """Read the load of `engine` whenever the metrics are asked for."""
-        self._running.labels(model).set_function(lambda: engine.n_running)
-        self._waiting.labels(model).set_function(lambda: engine.n_waiting)
+        self._running.labels(model).set_function(lambda: engine.stats.running)
+        self._waiting.labels(model).set_function(lambda: engine.stats.waiting)
         self._ready.labels(model).set_function(lambda: engine.is_ready)
 
     def exposition(self) -> bytes:

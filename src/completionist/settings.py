@@ -35,6 +35,8 @@ class ServerSettings(Section):
     """From the first byte of a request to its last."""
     send_timeout_s: float = Field(default=60.0, gt=0)
     """How long a client may leave a written part of an answer unread."""
+    keep_alive_s: float = Field(default=15.0, gt=0)
+    """How long a stream may be silent before a comment is sent."""
     drain_timeout_s: float = Field(default=30.0, ge=0)
     """How long answers under way may go on after SIGTERM."""
 

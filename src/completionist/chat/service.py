@@ -55,7 +55,7 @@ class ChatService:
 
 
 class Answer:
-    """One answer under way. Read it once, either as a `whole` or as `chunks`; `completion` is there when it is complete."""
+    """One answer under way. Let it come once, `whole` or as `chunks`; then it is `completed`."""
 
     def __init__(self, backend: ChatBackend, request: ChatRequest, caller: Caller) -> None:
         self._backend = backend
@@ -68,30 +68,26 @@ class Answer:
             service_tier=DEFAULT_TIER,
             system_fingerprint=backend.card.fingerprint,
         )
-        self.completion: ChatCompletion | None = None
+        self._folder = Folder(self._head, has_logprobs=bool(request.logprobs))
 
-    async def whole(self) -> ChatCompletion:
-        """The completion, once all of it is there. Raises `APIError`."""
-        folder = self._folder()
+    async def whole(self) -> None:
+        """Let all of it come. Raises `APIError`."""
         async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
             async for delta in deltas:
-                folder.add(delta)
-        self.completion = folder.finish()
-        return self.completion
+                self._folder.add(delta)
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The answer as JSON chunks. Raises `APIError`: before the first chunk where nothing was accepted."""
-        folder = self._folder()
         chunks = self._chunks()
         async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
             async for delta in deltas:
-                folder.add(delta)
+                self._folder.add(delta)
                 if chunk := chunks.chunk(delta):
                     yield chunk
-        self.completion = folder.finish()
 
-    def _folder(self) -> Folder:
-        return Folder(self._head, has_logprobs=bool(self._request.logprobs))
+    def completed(self) -> ChatCompletion:
+        """The answer, once it has been read. Raises `IncompleteAnswer` where a backend left something out."""
+        return self._folder.finish()
 
     def _chunks(self) -> Chunks:
         options = self._request.stream_options

@@ -37,6 +37,7 @@ from completionist.engine.base import (
     TokenEvent,
     WorkerLost,
 )
+from completionist.engine.frames import Stats
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -121,12 +122,10 @@ class ScriptedEngine:
         return self._ready_in_s() <= 0
 
     @property
-    def n_running(self) -> int:
-        return len(self._running)
-
-    @property
-    def n_waiting(self) -> int:
-        return len(self._waiting)
+    def stats(self) -> Stats:
+        """As of now; a request counts as one sequence."""
+        running = len(self._running)
+        return Stats(running=running, waiting=len(self._waiting), streams_free=self.card.streams - running)
 
     def submit(self, prompt: Prompt) -> ScriptedGeneration:
         prompt_tokens = count_tokens(prompt)
@@ -153,7 +152,7 @@ class ScriptedEngine:
             return WorkerLost(retry_after_s=self._ready_in_s(), started=False)
         if prompt_tokens >= self.card.context_tokens:
             return PromptTooLong(prompt_tokens, self.card.context_tokens)
-        if self.n_running + self.n_waiting >= self.card.streams + self._queue_requests:
+        if len(self._running) + len(self._waiting) >= self.card.streams + self._queue_requests:
             return QueueFull()
         return None
 
@@ -187,14 +186,14 @@ class ScriptedEngine:
                     break
                 due_s = min(due_s, self._advance(generation, choice, now_s))
         self._running = [generation for generation in self._running if not generation.is_over]
-        if self._waiting and self.n_running < self.card.streams:
+        if self._waiting and len(self._running) < self.card.streams:
             return 0
         return due_s - now_s
 
     def _admit(self) -> None:
         self._waiting = deque(generation for generation in self._waiting if not generation.is_over)
         self._running = [generation for generation in self._running if not generation.is_over]
-        while self._waiting and self.n_running < self.card.streams:
+        while self._waiting and len(self._running) < self.card.streams:
             generation = self._waiting.popleft()
             generation.put(Evaluated(cached_tokens=0, cache_write_tokens=0))
             self._running.append(generation)

@@ -1,0 +1,68 @@
+"""POST /v1/chat/completions: bytes in, JSON or an event stream out."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import msgspec
+
+from completionist.api.exchange import Exchange
+from completionist.api.limits import read_json_body
+from completionist.api.services import Services
+from completionist.chat.service import Answer
+from completionist.metrics import Metrics
+from completionist.types.completion import ChatCompletion
+from completionist.types.request import ChatRequest
+
+
+async def create(exchange: Exchange, services: Services) -> None:
+    """Answer one chat request (contract, sections 2, 5 and 6)."""
+    request = await _read_request(exchange, services)
+    answer = services.chat.answer(request, exchange.caller)
+    if request.stream:
+        await services.drain.attend(_stream(answer, request.n or 1, exchange, services), exchange.receive)
+    else:
+        await services.drain.attend(answer.whole(), exchange.receive)
+    completion = answer.completed()
+    exchange.usage = completion.usage
+    _count(completion, exchange.elapsed_s, services.metrics)
+    if exchange.events:
+        await exchange.events.finish()
+    else:
+        await exchange.respond_json(msgspec.json.encode(completion))
+
+
+async def _read_request(exchange: Exchange, services: Services) -> ChatRequest:
+    body = await read_json_body(
+        exchange.headers,
+        exchange.receive,
+        max_bytes=services.settings.max_body_bytes,
+        deadline_s=exchange.receipt_deadline_s,
+    )
+    draft = await services.decoder.read(body)
+    exchange.model = draft.model
+    services.chat.backends.get(draft.model)  # 404 goes before what is wrong with the other fields (section 2.3)
+    return draft.request()
+
+
+async def _stream(answer: Answer, n_choices: int, exchange: Exchange, services: Services) -> None:
+    """The status line waits for the first chunk: what fails before it is an ordinary error answer."""
+    async with aclosing(answer.chunks()) as chunks:
+        first = await anext(chunks)
+        events = await exchange.open_events()
+        await events.event(first)
+        async with events.kept_alive(services.settings.keep_alive_s):
+            async for chunk in chunks:
+                await events.event(chunk)
+                if events.n_events == n_choices + 1:  # the roles of all choices are out, so this was the first text
+                    services.metrics.time_to_first_token.observe(exchange.elapsed_s)
+
+
+def _count(completion: ChatCompletion, elapsed_s: float, metrics: Metrics) -> None:
+    usage = completion.usage
+    metrics.prompt_tokens.inc(usage.prompt_tokens)
+    metrics.cached_tokens.inc(usage.prompt_tokens_details.cached_tokens)
+    metrics.generation_tokens.inc(usage.completion_tokens)
+    metrics.request_latency.observe(elapsed_s)
+    for choice in completion.choices:
+        metrics.success.labels(choice.finish_reason).inc()

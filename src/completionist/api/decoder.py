@@ -1,0 +1,83 @@
+"""Bytes become a draft of a request: small ones here, large ones in a helper process.
+
+The decoder of a large body holds the interpreter lock for its whole length, so a thread would not keep the event loop
+free; another process does. The helper starts with the first large body and is replaced when it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
+
+from completionist.errors import APIError
+from completionist.types.request import ChatRequest, Draft
+
+MAX_BODY_BYTES_HERE = 4 * 2**20
+
+
+class RequestDraft(Protocol):
+    """A body that names its model; what is wrong with the rest shows when it is made a request."""
+
+    @property
+    def model(self) -> str: ...
+
+    def request(self) -> ChatRequest: ...
+
+
+class Decoder:
+    """Owns the helper process."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    async def read(self, body: bytes) -> RequestDraft:
+        """Raises what `Draft.read` raises."""
+        if len(body) <= MAX_BODY_BYTES_HERE:
+            return Draft.read(body)
+        return await asyncio.to_thread(self._read_elsewhere, body)
+
+    def close(self) -> None:
+        """Ends the helper; it decodes nothing that anybody waits for by then."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+                self._pool = None
+
+    def _read_elsewhere(self, body: bytes) -> _Judged:
+        try:
+            return self._helper().submit(_judge, body).result()
+        except BrokenProcessPool:
+            self.close()
+            return self._helper().submit(_judge, body).result()
+
+    def _helper(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+            return self._pool
+
+
+class _Judged:
+    """A draft that was made a request, or found wanting, in the helper."""
+
+    def __init__(self, model: str, outcome: ChatRequest | APIError) -> None:
+        self.model = model
+        self._outcome = outcome
+
+    def request(self) -> ChatRequest:
+        if isinstance(self._outcome, APIError):
+            raise self._outcome
+        return self._outcome
+
+
+def _judge(body: bytes) -> _Judged:
+    draft = Draft.read(body)
+    try:
+        return _Judged(draft.model, draft.request())
+    except APIError as error:
+        return _Judged(draft.model, error)

@@ -1,0 +1,59 @@
+"""The table of routes, and how a request finds its row.
+
+Paths are matched as they came, before any decoding: one spelling of a path reaches a handler, every other one is 404.
+What a `{name}` stands for is URL-decoded; `{name:path}` takes slashes too (contract, sections 1 and 1.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from starlette.routing import compile_path
+
+from completionist.api import completions, system
+from completionist.api.auth import Scope
+from completionist.api.exchange import Exchange
+from completionist.api.services import Services
+from completionist.errors import MethodNotAllowed, UnknownURL
+
+Handler = Callable[[Exchange, Services], Awaitable[None]]
+
+
+class Route(NamedTuple):
+    """One row: every route says what it asks of its caller."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope
+
+
+ROUTES = (
+    Route("POST", "/v1/chat/completions", completions.create, "model.request"),
+    Route("GET", "/v1/models", system.list_models, "model.read"),
+    Route("GET", "/v1/models/{model:path}", system.retrieve_model, "model.read"),
+    Route("DELETE", "/v1/models/{model:path}", system.delete_model, "model.read"),
+    Route("GET", "/health", system.ready, "public"),
+    Route("GET", "/health/live", system.live, "public"),
+    Route("GET", "/health/ready", system.ready, "public"),
+    Route("GET", "/metrics", system.metrics, "operations"),
+)
+
+
+class Table:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._rows = [(compile_path(route.path)[0], route) for route in routes]
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """The route and its path parameters; `path` undecoded. Raises `UnknownURL`, `MethodNotAllowed`."""
+        matches = [(match, route) for regex, route in self._rows if (match := regex.match(path))]
+        if not matches:
+            raise UnknownURL(method, path)
+        for match, route in matches:
+            if route.method == method:
+                return route, {name: unquote(value) for name, value in match.groupdict().items()}
+        raise MethodNotAllowed(method, path, [route.method for _, route in matches])

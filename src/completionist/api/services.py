@@ -1,0 +1,29 @@
+"""What handlers work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from completionist.api.attend import Drain
+from completionist.api.auth import Keys
+from completionist.api.decoder import Decoder
+from completionist.api.hosts import Hosts
+from completionist.chat.service import ChatService
+from completionist.metrics import Metrics
+from completionist.settings import ServerSettings
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """One per server; handlers get it beside their exchange."""
+
+    chat: ChatService
+    decoder: Decoder
+    drain: Drain
+    has_engine: Callable[[], bool]
+    """Whether a request would find an engine that runs."""
+    hosts: Hosts
+    keys: Keys
+    metrics: Metrics
+    settings: ServerSettings

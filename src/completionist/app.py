@@ -1,0 +1,163 @@
+"""The composition root: the one file that knows which backend, engine and model file stand behind a setting."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import uvloop
+
+from completionist import ids
+from completionist.api.attend import Drain
+from completionist.api.auth import Keys
+from completionist.api.decoder import Decoder
+from completionist.api.hosts import Hosts
+from completionist.api.server import Server, bind
+from completionist.api.services import Services
+from completionist.chat.deltas import ChatBackend
+from completionist.chat.service import Backends, ChatService, Served
+from completionist.engine.base import ModelCard, TokenEngine
+from completionist.engine.client import EngineClient
+from completionist.engine.llama import launch
+from completionist.engine.scripted import CARD, Script, ScriptedEngine
+from completionist.errors import ModelNotFound, OperatorError
+from completionist.local.backend import LocalBackend
+from completionist.log import logging_to
+from completionist.metrics import HasLoad, Metrics
+from completionist.models.installed import LOCAL_PUBLISHER, resolve
+from completionist.settings import ServerSettings, Settings
+
+_SCRIPTED_STEP_S = 0.03
+"""A reading pace."""
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to say once the server listens."""
+
+    url: str
+    """Where the API is: scheme, host and port, without `/v1`."""
+    card: ModelCard
+    is_scripted: bool
+    needs_key: bool
+
+
+class CannotListen(OperatorError):
+    """The address is taken, or not ours to take."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        if error.errno == errno.EADDRINUSE:
+            reason = "the port is in use: stop what uses it or choose another one with --port"
+        else:
+            reason = (error.strerror or str(error)).lower()
+        super().__init__(f"cannot listen on {host}:{port}: {reason}")
+
+
+class Engine(TokenEngine, HasLoad, Protocol):
+    """A token engine whose load can be read."""
+
+
+class OneModel:
+    """`Backends` of a server that was started for one model."""
+
+    def __init__(self, backend: ChatBackend, served: Served) -> None:
+        self._backend = backend
+        self._served = served
+
+    def get(self, name: str) -> ChatBackend:
+        if name != self._served.id:
+            raise ModelNotFound(name)
+        return self._backend
+
+    def models(self) -> Sequence[Served]:
+        return (self._served,)
+
+
+def serve(settings: Settings, announce: Callable[[Serving], None], *, script: Script | None = None) -> int:
+    """Load the model, or play `script` in its place, and serve until told to stop.
+
+    `announce` is called once connections are accepted. Returns the exit code: 0 where every answer was complete.
+    Raises `OperatorError` for what stands in the way of a start.
+    """
+    model = _from_script(settings, script) if script else _from_file(settings)
+    with (
+        _listener(settings.server) as listener,
+        logging_to(None, settings.log),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_serve(settings, model, listener, announce))
+
+
+def wire(settings: Settings, backends: Backends, engine: HasLoad) -> Services:
+    """Everything between the socket and a backend."""
+    metrics = Metrics()
+    for served in backends.models():
+        metrics.watch(engine, served.id)
+    return Services(
+        chat=ChatService(backends),
+        decoder=Decoder(),
+        drain=Drain(),
+        has_engine=lambda: engine.is_ready,
+        hosts=Hosts(settings.server),
+        keys=Keys(settings.keys),
+        metrics=metrics,
+        settings=settings.server,
+    )
+
+
+class _Model(msgspec.Struct, frozen=True, kw_only=True):
+    served: Served
+    start: Callable[[], Awaitable[Engine]]
+    is_scripted: bool
+
+
+def _from_script(settings: Settings, script: Script) -> _Model:
+    async def start() -> Engine:
+        return ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=_SCRIPTED_STEP_S)
+
+    served = Served(id=CARD.name, created=ids.now_s(), owned_by=LOCAL_PUBLISHER)
+    return _Model(served=served, start=start, is_scripted=True)
+
+
+def _from_file(settings: Settings) -> _Model:
+    file = resolve(settings.model, settings.models)
+    how = launch(file.path, file.name, settings.engine, cache_dir=settings.models.cache_dir)
+
+    async def start() -> Engine:
+        engine = EngineClient(how)
+        await engine.start()
+        return engine
+
+    served = Served(id=file.name, created=file.added_at_s, owned_by=file.publisher)
+    return _Model(served=served, start=start, is_scripted=False)
+
+
+def _listener(server: ServerSettings) -> socket.socket:
+    try:
+        return bind(server.host, server.port, send_timeout_s=server.send_timeout_s)
+    except OSError as error:
+        raise CannotListen(server.host, server.port, error) from None
+
+
+async def _serve(
+    settings: Settings, model: _Model, listener: socket.socket, announce: Callable[[Serving], None]
+) -> int:
+    engine = await model.start()
+    services = wire(settings, OneModel(LocalBackend(engine), model.served), engine)
+
+    def on_listening(port: int) -> None:
+        host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
+        url = f"http://{host}:{port}"
+        announce(Serving(url=url, card=engine.card, is_scripted=model.is_scripted, needs_key=bool(settings.keys)))
+
+    gc.collect()
+    gc.freeze()  # what is here now stays: a full collection need not walk it while answers wait
+    try:
+        return await Server(services, on_listening).run_on(listener)
+    finally:
+        await asyncio.to_thread(services.decoder.close)
+        await engine.close()

@@ -1,0 +1,45 @@
+"""Fixtures for everybody: servers on real ports and official clients for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import openai
+import pytest
+
+from tests.support.server import RunningServer, running_server
+
+Serve = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start servers that end with the test: `serve(script, settings=…, backend=…, step_s=…)`, see `running_server`."""
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(running_server(*args, **kwargs))
+
+
+@pytest.fixture
+def server(serve: Serve) -> RunningServer:
+    """A server with the friendly script, as `completionist serve --scripted`."""
+    return serve()
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[..., openai.OpenAI]]:
+    """Official clients, without retries: `client_of(server, api_key=…)`."""
+    with ExitStack() as stack:
+
+        def make(server: RunningServer, **options: Any) -> openai.OpenAI:
+            options = {"api_key": "no-key", "max_retries": 0, "timeout": 30, **options}
+            return stack.enter_context(openai.OpenAI(base_url=server.base_url, **options))
+
+        yield make
+
+
+@pytest.fixture
+def client(server: RunningServer, client_of: Callable[..., openai.OpenAI]) -> openai.OpenAI:
+    """The official client of `server`."""
+    return client_of(server)

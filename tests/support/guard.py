@@ -1,0 +1,109 @@
+"""A guard for event loops: no callback may use more than 5 ms of its thread's CPU time, or make a blocking call.
+
+CPU time, not wall time, so that a busy machine fails nothing; what the garbage collector takes is not counted. Blocking
+calls are seen through audit hooks: files, connections, name look-ups, databases, processes. Only the plain asyncio loop
+can be watched, since uvloop runs its callbacks out of sight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+MAX_CALLBACK_S = 0.005
+
+_BLOCKING_EVENTS = frozenset(
+    {
+        "open",
+        "os.listdir",
+        "os.mkdir",
+        "os.remove",
+        "os.rename",
+        "os.scandir",
+        "os.system",
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "sqlite3.connect",
+        "subprocess.Popen",
+    }
+)
+
+
+class LoopGuard:
+    """Watches the loop of one thread; what it saw is in `complaints`."""
+
+    def __init__(self) -> None:
+        self.complaints: list[str] = []
+        self._is_in_callback = False
+        self._collecting_s = 0.0
+
+    def begin(self) -> None:
+        """Watch the event loop of the current thread from its next callback on."""
+        _install()
+        gc.callbacks.append(self._on_collection)
+        _guards[threading.get_ident()] = self
+
+    def end(self) -> None:
+        """In the same thread."""
+        if _guards.pop(threading.get_ident(), None):
+            gc.callbacks.remove(self._on_collection)
+
+    def check(self) -> None:
+        """Fail with everything that was seen."""
+        assert not self.complaints, "\n\n".join(self.complaints)
+
+    def run(self, handle: asyncio.Handle) -> None:
+        """Run one callback, watched."""
+        began_s, self._collecting_s, self._is_in_callback = time.thread_time(), 0.0, True
+        try:
+            _run_unwatched(handle)
+        finally:
+            self._is_in_callback = False
+            spent_s = time.thread_time() - began_s - self._collecting_s
+            if spent_s > MAX_CALLBACK_S:
+                self.complaints.append(f"{spent_s * 1000:.1f} ms of CPU time in {handle!r}")
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """An audit event of this thread."""
+        if self._is_in_callback and not (event == "socket.connect" and arguments[0].gettimeout() == 0):
+            self._is_in_callback = False  # the trace itself reads files
+            stack = "".join(traceback.format_stack(limit=12)[:-2])
+            self.complaints.append(f"blocking call {event} {arguments!r:.200}\n{stack}")
+            self._is_in_callback = True
+
+    def _on_collection(self, phase: str, _: dict[str, int]) -> None:
+        if _guards.get(threading.get_ident()) is self:
+            self._collecting_s += time.thread_time() * (-1 if phase == "start" else 1)
+
+
+_guards: dict[int, LoopGuard] = {}
+_run_unwatched = asyncio.Handle._run
+_is_installed = False
+
+
+def _run(handle: asyncio.Handle) -> None:
+    guard = _guards.get(threading.get_ident())
+    if guard is None:
+        _run_unwatched(handle)
+    else:
+        guard.run(handle)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _BLOCKING_EVENTS and (guard := _guards.get(threading.get_ident())):
+        guard.see(event, arguments)
+
+
+def _install() -> None:
+    """Once per process: an audit hook cannot be taken out again."""
+    global _is_installed  # noqa: PLW0603 (it mirrors a fact about the process)
+    if not _is_installed:
+        sys.addaudithook(_audit)
+        asyncio.Handle._run = _run  # type: ignore[method-assign, assignment]  # the one place every callback passes
+        _is_installed = True

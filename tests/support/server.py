@@ -1,0 +1,137 @@
+"""A server in a thread of this process: a real port, a scripted engine, and a guard on its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from completionist.local.backend import LocalBackend
+
+from completionist.api.server import Server, bind
+from completionist.api.services import Services
+from completionist.app import OneModel, wire
+from completionist.chat.deltas import ChatBackend
+from completionist.chat.service import Served
+from completionist.engine.base import TokenEngine
+from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
+from completionist.log import logging_to
+from completionist.settings import LogSettings, ServerSettings, Settings
+from tests.support.guard import LoopGuard
+
+T = TypeVar("T")
+
+MODEL = CARD.name
+SETTINGS = Settings(server=ServerSettings(port=0, drain_timeout_s=0))
+CREATED = 1_790_000_000
+
+
+class RunningServer:
+    """What tests see of a server: its address, its parts, and what it logged."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.engine: ScriptedEngine
+        self.services: Services
+        self._server: Server
+        self._loop: asyncio.AbstractEventLoop
+        self._log = io.StringIO()
+
+    @property
+    def url(self) -> str:
+        """Without `/v1`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """As the official client wants it."""
+        return f"{self.url}/v1"
+
+    def log_lines(self, **wanted: object) -> list[dict[str, Any]]:
+        """Log events so far that carry all of `wanted`."""
+        events = [json.loads(line) for line in self._log.getvalue().splitlines()]
+        return [event for event in events if wanted.items() <= event.items()]
+
+    def access_line(self, request_id: str) -> dict[str, Any]:
+        """The one access-log line of a request; waits for it, since it comes when the answer is over."""
+        eventually(lambda: self.log_lines(event="request", request_id=request_id))
+        (line,) = self.log_lines(event="request", request_id=request_id)
+        return line
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of the metrics, 0 while there is none; `name` without the common prefix."""
+        lines = self.services.metrics.exposition().decode().splitlines()
+        shown = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        start = f"completionist_{name}" + (f"{{{shown}}} " if shown else " ")
+        return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+
+    def on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    def stop(self) -> None:
+        """Ask once, as a signal does."""
+        self._loop.call_soon_threadsafe(self._server.stop)
+
+    async def serve(
+        self, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
+        on_listening: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        self._loop = asyncio.get_running_loop()
+        self.engine = ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=step_s)
+        served = Served(id=MODEL, created=CREATED, owned_by="tests")
+        self.services = wire(settings, OneModel(backend(self.engine), served), self.engine)
+        listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
+        self.port = listener.getsockname()[1]
+        self._server = Server(self.services, on_listening)
+        await self._server.run_on(listener)
+        await asyncio.to_thread(self.services.decoder.close)
+        await self.engine.close()
+
+
+@contextmanager
+def running_server(
+    script: Script = friendly,
+    *,
+    settings: Settings = SETTINGS,
+    backend: Callable[[TokenEngine], ChatBackend] = LocalBackend,
+    step_s: float = 0.0,
+) -> Iterator[RunningServer]:
+    """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
+    guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
+
+    def on_listening(_: int) -> None:
+        guard.begin()
+        is_up.set()
+
+    def run() -> None:
+        with asyncio.Runner() as runner:
+            runner.run(server.serve(settings, script, backend, step_s, on_listening))
+            guard.end()
+
+    thread = threading.Thread(target=run, name="server", daemon=True)
+    with logging_to(server._log, LogSettings(format="json")):
+        thread.start()
+        assert is_up.wait(timeout=30), "the server did not come up"
+        try:
+            yield server
+        finally:
+            server.stop()
+            server.stop()
+            thread.join(timeout=30)
+    assert not thread.is_alive(), "the server did not stop"
+    guard.check()
+
+
+def eventually(condition: Callable[[], T], timeout_s: float = 20.0) -> T:
+    """The first true value of `condition`; fails when there is none in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline_s, "it did not happen"
+        time.sleep(0.005)
+    return value
