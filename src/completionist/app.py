@@ -6,7 +6,8 @@ import asyncio
 import errno
 import gc
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import msgspec
@@ -90,6 +91,19 @@ def serve(settings: Settings, announce: Callable[[Serving], None], *, script: Sc
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         return runner.run(_serve(settings, model, listener, announce))
+
+
+@asynccontextmanager
+async def open_backend(settings: Settings) -> AsyncIterator[ChatBackend]:
+    """What answers for `settings.model`, without a server around it; its engine ends with the context.
+
+    Raises `OperatorError` for what stands in the way of a start.
+    """
+    engine = await _from_file(settings).start()
+    try:
+        yield LocalBackend(engine)
+    finally:
+        await engine.close()
 
 
 def wire(settings: Settings, backends: Backends, engine: HasLoad) -> Services:

@@ -10,6 +10,8 @@ import typer
 from completionist.errors import OperatorError
 
 MODULES = {
+    "serve": "serve",
+    "run": "run",
     "pull": "models",
     "list": "models",
     "doctor": "doctor",

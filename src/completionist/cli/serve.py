@@ -1,0 +1,102 @@
+"""`completionist serve`: fetch the model if it is missing, load it, listen, and say how to talk to it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+from completionist import __version__
+from completionist import app as application
+from completionist.cache import cache_directory
+from completionist.cli.configure import config_file, read_settings
+from completionist.cli.models import fetch
+from completionist.cli.options import Config
+from completionist.cli.terminal import megabytes
+from completionist.engine.scripted import friendly
+from completionist.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    *,
+    model: Annotated[str | None, typer.Option(help="A name that `list` shows, or the path of a GGUF file.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
+    config: Config = None,
+    scripted: Annotated[bool, typer.Option("--scripted", help="No model: a script answers.")] = False,
+    streams: Annotated[int | None, typer.Option(help="Sequences that decode side by side.")] = None,
+    context_tokens: Annotated[int | None, typer.Option(help="Context of each sequence.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the engine.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Serve a model on loopback until told to stop."""
+    settings = read_settings(
+        {
+            "model": model,
+            "server.host": host,
+            "server.port": port,
+            "engine.streams": streams,
+            "engine.context_tokens": context_tokens,
+            "engine.threads": threads,
+            "log.level": log_level,
+        },
+        config,
+    )
+    fetched_s = 0.0 if scripted else _fetch_model(settings)
+
+    def announce(serving: application.Serving) -> None:
+        ready_s = time.time() - psutil.Process().create_time() - fetched_s
+        typer.echo(banner(serving, settings, config_file(config), ready_s))
+
+    raise typer.Exit(application.serve(settings, announce, script=friendly if scripted else None))
+
+
+def _fetch_model(settings: Settings) -> float:
+    """Seconds spent on it."""
+    started_s = time.monotonic()
+    fetch(settings.model, settings.models)
+    return time.monotonic() - started_s
+
+
+def banner(serving: application.Serving, settings: Settings, settings_file: Path | None, ready_s: float) -> str:
+    """What a user wants to know first, examples to paste among it."""
+    card, base = serving.card, f"{serving.url}/v1"
+    facts = {
+        "address": base,
+        "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
+        "context": f"{card.context_tokens:,} tokens in each of {card.streams} streams",
+        "engine": card.engine,
+        "keys": f"{len(settings.keys)} configured" if serving.needs_key else "none: whoever is on this machine may ask",
+        "data": f"{cache_directory(settings.models.cache_dir)} (models, native builds)",
+        "settings": str(settings_file or "no file; environment and defaults"),
+    }
+    lines = [f"Completionist {__version__}", *(f"  {name:9} {fact}" for name, fact in facts.items())]
+    examples = [_curl(base, card.name, has_key=serving.needs_key), _sdk(base, card.name, has_key=serving.needs_key)]
+    ready = f"Ready in {ready_s:.1f} s, KV cache {megabytes(card.kv_bytes)}. Ctrl-C stops."
+    return "\n".join([*lines, "", *examples, ready])
+
+
+def _curl(base: str, model: str, *, has_key: bool) -> str:
+    key = '  -H "Authorization: Bearer $API_KEY" \\\n' if has_key else ""
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
+    return f"curl {base}/chat/completions -H 'Content-Type: application/json' \\\n{key}  -d '{body}'\n"
+
+
+def _sdk(base: str, model: str, *, has_key: bool) -> str:
+    key = 'os.environ["API_KEY"]' if has_key else '"none needed"'
+    lines = [
+        *(["import os"] if has_key else []),
+        "from openai import OpenAI",
+        f'client = OpenAI(base_url="{base}", api_key={key})',
+        f'stream = client.chat.completions.create(model="{model}", stream=True,',
+        '    messages=[{"role": "user", "content": "Why is the sky blue?"}])',
+        "for chunk in stream:",
+        '    print(chunk.choices[0].delta.content or "", end="", flush=True)',
+    ]
+    return "\n".join([*lines, ""])
