@@ -1,0 +1,176 @@
+"""`serve` and `run` as a user meets them: a process, its words, its end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from completionist.cache import cache_directory
+from completionist.settings import DEFAULT_MODEL
+from tests.cli.conftest import Cli, one_line
+
+NO_INDEX = {"COMPLETIONIST_MODELS__INDEX_URL": "http://127.0.0.1:9/simple"}
+WITH_MODELS = {"COMPLETIONIST_MODELS__CACHE_DIR": str(cache_directory())}
+
+
+class Served:
+    """A running `completionist serve` and the banner it printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.banner = ""
+        assert process.stdout
+        for line in process.stdout:
+            self.banner += line
+            if line.startswith("Ready in "):
+                return
+        raise AssertionError(f"it did not get ready: {self.banner}{process.communicate()[1]}")
+
+    @property
+    def curl(self) -> list[str]:
+        (example,) = re.findall(r"^curl .*(?:\\\n.*)+", self.banner, re.MULTILINE)
+        return shlex.split(example.replace("\\\n", " "))
+
+    @property
+    def python(self) -> str:
+        (example,) = re.findall(r"^(?:import os\n)?from openai .*\n(?:.+\n)+", self.banner, re.MULTILINE)
+        return str(example)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """`start("--scripted")` runs the server on a free port until the test ends."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def call(*arguments: str, **variables: str) -> Served:
+        command = [sys.executable, "-m", "completionist", "serve", "--port", "0", *arguments]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment | variables, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        processes.append(process)
+        return Served(process)
+
+    yield call
+    for process in processes:
+        with process:
+            process.kill()
+
+
+def ask(curl: list[str], **headers: str) -> httpx2.Response:
+    """What the pasted curl line sends, by a client that is here."""
+    sent = dict(word.split(": ") for word in curl if ": " in word and not word.startswith("{"))
+    return httpx2.post(curl[1], headers=sent | headers, content=curl[-1])
+
+
+def test_the_banner_can_be_pasted(start: Start) -> None:
+    served = start("--scripted")
+    assert ask(served.curl).json()["choices"][0]["message"]["content"].startswith("Hello!")
+    done = subprocess.run([sys.executable, "-c", served.python], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Hello!")
+    assert re.search(r"Ready in [0-9.]+ s, KV cache ", served.banner)
+
+
+def test_a_signal_ends_it_cleanly(start: Start) -> None:
+    assert start("--scripted").stop() == 0
+
+
+def test_with_keys_the_examples_name_one(start: Start, tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"sk-mine").hexdigest()
+    (tmp_path / "completionist.toml").write_text(f'[[keys]]\nsha256 = "{digest}"\nproject = "mine"\n')
+    served = start("--scripted")
+    assert ask(served.curl).status_code == 401
+    assert ask(served.curl, Authorization="Bearer sk-mine").status_code == 200
+    done = subprocess.run(
+        [sys.executable, "-c", served.python], capture_output=True, text=True, check=True,
+        env=os.environ | {"API_KEY": "sk-mine"},
+    )  # fmt: skip
+    assert done.stdout.startswith("Hello!")
+
+
+def test_a_taken_port(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = cli("serve", "--scripted", "--port", str(port))
+    assert refused.returncode == 1
+    assert one_line(refused) == (
+        f"completionist: cannot listen on 127.0.0.1:{port}: "
+        "the port is in use: stop what uses it or choose another one with --port"
+    )
+
+
+def test_a_public_bind_without_a_key(cli: Cli) -> None:
+    refused = cli("serve", "--scripted", "--host", "0.0.0.0")  # noqa: S104 - it must be refused
+    assert refused.returncode == 2
+    assert "refusing to listen on 0.0.0.0 without an API key" in one_line(refused)
+
+
+def test_an_unknown_model(cli: Cli) -> None:
+    refused = cli("serve", "--model", "smollm2")
+    assert refused.returncode == 1
+    assert "no model smollm2: did you mean smollm2-135m-instruct" in one_line(refused)
+
+
+def test_a_file_that_is_no_model(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"not a model")
+    refused = cli("serve", "--model", "x.gguf")
+    assert refused.returncode == 1
+    assert "x.gguf is not a whole GGUF model" in one_line(refused)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["pull", DEFAULT_MODEL], ["run", DEFAULT_MODEL, "hi"]])
+def test_no_network(cli: Cli, command: list[str]) -> None:
+    refused = cli(*command, **NO_INDEX)
+    assert refused.returncode == 1
+    assert "check the network" in one_line(refused)
+
+
+def test_a_run_that_asks_nothing(cli: Cli) -> None:
+    refused = cli("run", DEFAULT_MODEL)
+    assert refused.returncode == 2
+    assert "no prompt" in one_line(refused)
+
+
+@pytest.mark.model
+def test_run_answers_from_argument_and_pipe(cli: Cli) -> None:
+    options = ("--temperature", "0", "--max-tokens", "12")
+    asked = cli("run", DEFAULT_MODEL, "What is the capital of France?", *options, **WITH_MODELS)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert "Paris" in asked.stdout
+    piped = cli("run", DEFAULT_MODEL, *options, stdin="What is the capital of France?\n", **WITH_MODELS)
+    assert piped.stdout == asked.stdout
+
+
+@pytest.mark.model
+def test_run_reports_a_prompt_that_does_not_fit(cli: Cli) -> None:
+    refused = cli("run", DEFAULT_MODEL, stdin="far too long " * 20_000, **WITH_MODELS)
+    assert refused.returncode == 1
+    assert "This model's maximum context length is" in one_line(refused)
+
+
+@pytest.mark.model
+def test_serve_answers_with_the_model(start: Start) -> None:
+    served = start("--streams", "2", "--context-tokens", "512", **WITH_MODELS)
+    assert "512 tokens in each of 2 streams" in served.banner
+    answer = ask(served.curl).json()
+    assert answer["model"] == DEFAULT_MODEL
+    assert answer["choices"][0]["message"]["content"]
+    assert served.stop() == 0

@@ -1,0 +1,52 @@
+"""Progress, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import msgspec
+
+from completionist.cli.terminal import byte_progress, json_text, megabytes, percent_progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_in_a_log_each_tenth_is_a_line() -> None:
+    log = io.StringIO()
+    with byte_progress(log) as draw:
+        for done in range(0, 1001, 7):
+            draw("model: fetching", done, 1000)
+        draw("model: assembling", 0, 500)
+    lines = log.getvalue().splitlines()
+    assert lines[:3] == ["model: fetching: 0 %", "model: fetching: 10 %", "model: fetching: 20 %"]
+    assert len(lines) == 11
+    assert lines[-1] == "model: assembling: 0 %"
+
+
+def test_on_a_terminal_there_is_a_bar() -> None:
+    terminal = Terminal()
+    with byte_progress(terminal) as draw:
+        draw("model: fetching", 500_000, 1_000_000)
+    assert "model: fetching" in terminal.getvalue()
+    assert "0.5/1.0 MB" in terminal.getvalue()
+
+
+def test_on_a_terminal_work_is_in_percent() -> None:
+    terminal = Terminal()
+    with percent_progress(terminal) as draw:
+        draw("engine: compiling", 40, 100)
+    assert "engine: compiling" in terminal.getvalue()
+    assert "40%" in terminal.getvalue()
+
+
+def test_sizes_and_json() -> None:
+    class Row(msgspec.Struct):
+        path: Path
+
+    assert megabytes(92_871_040) == "92.9 MB"
+    assert json.loads(json_text([Row(Path("/a"))])) == [{"path": "/a"}]
