@@ -204,16 +204,16 @@ class StringOr(Reader[str | T]):
 
 
 class Key(NamedTuple):
-    """A key of an object. One that is not `kept` is checked and left out of the frozen value."""
+    """A key of an object. One that is not `is_kept` is checked and left out of the frozen value."""
 
     name: str
     reader: Reader[Any]
-    required: bool = False
-    kept: bool = True
+    is_required: bool = False
+    is_kept: bool = True
 
 
 def required(name: str, reader: Reader[Any]) -> Key:
-    return Key(name, reader, required=True)
+    return Key(name, reader, is_required=True)
 
 
 def optional(name: str, reader: Reader[Any]) -> Key:
@@ -222,7 +222,7 @@ def optional(name: str, reader: Reader[Any]) -> Key:
 
 def ignored(name: str) -> Key:
     """A discriminator that its union has read, or a key that a replayed answer carries."""
-    return Key(name, Anything(), kept=False)
+    return Key(name, Anything(), is_kept=False)
 
 
 class Object(Reader[T]):
@@ -237,22 +237,26 @@ class Object(Reader[T]):
         self.build = build
         self.keys = keys
         self.names = frozenset(key.name for key in keys)
+        self.required = tuple(key.name for key in keys if key.is_required)
         self.demand = demand
 
     def read(self, value: Value, at: str) -> T:
         self._check_missing(value, at)
         given = [key for key in self.keys if key.name in value]
-        for key in given:
-            key.reader.check_type(value[key.name], f"{at}.{key.name}")
-        kept = {key.name: key.reader.read(value[key.name], f"{at}.{key.name}") for key in given if key.kept}
+        for name, reader, _, _ in given:
+            if (
+                type(value[name]) not in reader.types
+            ):  # `check_type`, without writing the path of every key that is right
+                raise reader.wrong_type(value[name], f"{at}.{name}")
+        kept = {name: reader.read(value[name], f"{at}.{name}") for name, reader, _, is_kept in given if is_kept}
         if len(given) < len(value):
             refuse_unknown(value, self.names, f"{at}.")
         return self.build(**kept)
 
     def _check_missing(self, value: Mapping[str, Any], at: str) -> None:
-        for key in self.keys:
-            if key.required and key.name not in value:
-                raise MissingParameter(f"{at}.{key.name}")
+        for name in self.required:
+            if name not in value:
+                raise MissingParameter(f"{at}.{name}")
         if self.demand is not None:
             self.demand(value, at)
 

@@ -61,17 +61,17 @@ def only_with(param: str, tools: str) -> Rule:
     return rule
 
 
-def names_are_offered(param: str, tools: str) -> Rule:
-    """What a choice names must be among the definitions; a word names nothing."""
+def choice_is_offered(param: str, tools: str) -> Rule:
+    """What a choice names must be among the definitions, as the same kind of tool; a word names nothing."""
 
     def rule(values: Values, _body: Values) -> None:
         choice = values.get(param)
         if choice is None or isinstance(choice, str):
             return
-        offered = {tool.name for tool in values[tools]}
-        for name in choice.names:
-            if name not in offered:
-                raise ChoiceNotFound(param, name, tools)
+        offered = {tool.reference for tool in values[tools]}
+        for reference in choice.references:
+            if reference not in offered:
+                raise ChoiceNotFound(param, reference[1], tools)
 
     return rule
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from completionist.errors import echo
 from completionist.types.readers import Reader
 from completionist.types.refusals import InvalidSchema
 
@@ -32,7 +33,7 @@ class SchemaReader(Reader[Schema]):
 
 def context(path: Path) -> str:
     """`In context=('properties', 'x'), `: the path as the wire prints it."""
-    return f"In context={path!r}, "
+    return f"In context={tuple(echo(step) for step in path)!r}, "
 
 
 def check_schema(schema: Schema | None, *, param: str, subject: str, code: str | None, is_strict: bool) -> None:
@@ -43,12 +44,12 @@ def check_schema(schema: Schema | None, *, param: str, subject: str, code: str |
 
 
 def _fault(schema: Schema, *, is_strict: bool) -> str | None:
+    n_levels = nesting(schema)
+    if n_levels > MAX_NESTING:  # first: what follows may write parts of the schema out
+        return f"{context(())}{n_levels} levels of nesting exceeds limit of {MAX_NESTING}."
     kind = schema.get("type")
     if kind != "object" and (is_strict or "type" in schema):
-        return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{str(kind)[:64]}\"'."
-    n_levels = nesting(schema)
-    if n_levels > MAX_NESTING:
-        return f"{context(())}{n_levels} levels of nesting exceeds limit of {MAX_NESTING}."
+        return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{echo(str(kind))}\"'."
     for path, node in subschemas(schema):
         if node.get("type") == "array" and "items" not in node and "prefixItems" not in node:
             return f"{context(path)}array schema missing items."

@@ -31,6 +31,10 @@ MAX_TOOLS = 128
 MAX_CALL_ID_CHARACTERS = 40
 
 
+Reference = tuple[Literal["function", "custom"], str]
+"""What tells tools apart: kind and name."""
+
+
 class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """`parameters` None: the function takes none. `strict` None: false."""
 
@@ -39,14 +43,18 @@ class FunctionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Schema | None = None
     strict: bool | None = None
 
+    @property
+    def reference(self) -> Reference:
+        return "function", self.name
+
 
 class FunctionTool(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["function"] = "function"
     function: FunctionDefinition
 
     @property
-    def name(self) -> str:
-        return self.function.name
+    def reference(self) -> Reference:
+        return self.function.reference
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,17 +84,21 @@ class CustomTool(msgspec.Struct, frozen=True, kw_only=True):
     custom: CustomDefinition
 
     @property
-    def name(self) -> str:
-        return self.custom.name
+    def reference(self) -> Reference:
+        return "custom", self.custom.name
 
 
 Tool = FunctionTool | CustomTool
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool or function, by name only."""
+    """By name only; on its own, the deprecated choice of a function."""
 
     name: str
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return (("function", self.name),)
 
 
 class NamedFunction(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +106,8 @@ class NamedFunction(msgspec.Struct, frozen=True, kw_only=True):
     function: Named
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return (self.function.name,)
+    def references(self) -> tuple[Reference, ...]:
+        return self.function.references
 
 
 class NamedCustom(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +115,8 @@ class NamedCustom(msgspec.Struct, frozen=True, kw_only=True):
     custom: Named
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return (self.custom.name,)
+    def references(self) -> tuple[Reference, ...]:
+        return (("custom", self.custom.name),)
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +129,8 @@ class AllowedTools(msgspec.Struct, frozen=True, kw_only=True):
     allowed_tools: Allowance
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for tool in self.allowed_tools.tools for name in tool.names)
+    def references(self) -> tuple[Reference, ...]:
+        return tuple(reference for tool in self.allowed_tools.tools for reference in tool.references)
 
 
 ToolChoice = Literal["none", "auto", "required"] | NamedFunction | NamedCustom | AllowedTools

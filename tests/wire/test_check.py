@@ -1,0 +1,212 @@
+"""What is refused because nothing here gives it an effect (contract, sections 2.3 step 4, 13.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from completionist.chat.check import MESSAGE_FEATURES_NOT_BUILT, NOT_BUILT, check
+from completionist.engine.base import ModelCard
+from completionist.errors import APIError
+from completionist.types.request import FIELDS, ChatRequest
+from tests.wire.bodies import HELLO, Refusal, body, chat, read
+
+CARD = ModelCard(
+    name="m",
+    description="a model for tests",
+    context_tokens=128,
+    trained_context_tokens=128,
+    vocabulary_size=1000,
+    parameters=1,
+    weights_bytes=1,
+    kv_bytes=1,
+    streams=1,
+    chat_template=None,
+    bos_text="",
+    eos_text="",
+    bos_id=None,
+    specials=(),
+    memory_kind="trim_anywhere",
+    fingerprint="fp_0123456789",
+    engine="test",
+)
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+
+
+def refusal(sent: dict[str, Any]) -> Refusal:
+    with pytest.raises(APIError) as caught:
+        check(read(sent), CARD)
+    assert (caught.value.status, caught.value.type) == (400, "invalid_request_error")
+    return Refusal(caught.value.error_code, caught.value.param, caught.value.message)
+
+
+def unsupported(param: str, reason: str = "") -> Refusal:
+    text = f"Unsupported parameter: '{param}' is not supported with this model."
+    return Refusal("unsupported_parameter", param, f"{text} {reason}" if reason else text)
+
+
+ASKS: list[tuple[str, dict[str, Any], str]] = [
+    ("functions", {"functions": [{"name": "f"}]}, ""),
+    ("tools", {"tools": TOOLS}, ""),
+    ("tools", {"tools": TOOLS, "tool_choice": "none", "parallel_tool_calls": False}, ""),
+    ("modalities", SPOKEN, "No speech synthesis is installed."),
+    ("modalities", {**SPOKEN, "modalities": ["audio"]}, "No speech synthesis is installed."),
+    ("presence_penalty", {"presence_penalty": 0.1}, ""),
+    ("frequency_penalty", {"frequency_penalty": -2}, ""),
+    ("logprobs", {"logprobs": True}, ""),
+    ("logprobs", {"logprobs": True, "top_logprobs": 3}, ""),
+    ("moderation", {"moderation": {"model": "m"}}, "No classifier is configured."),
+    ("prompt_cache_options", {"prompt_cache_options": {"mode": "explicit"}}, ""),
+    ("prompt_cache_retention", {"prompt_cache_retention": "24h"}, ""),
+    (
+        "response_format",
+        {"response_format": {"type": "json_object"}, "messages": [{"role": "user", "content": "json"}]},
+        "",
+    ),
+    ("response_format", {"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, ""),
+    *(("service_tier", {"service_tier": tier}, "") for tier in ("flex", "priority", "fast")),
+    *(("reasoning_effort", {"reasoning_effort": effort}, "") for effort in ("none", "medium", "max")),
+    ("logit_bias", {"logit_bias": {"999": 0}}, ""),
+    ("store", {"store": True}, ""),
+    (
+        "prediction",
+        {"prediction": {"type": "content", "content": "x"}},
+        "No verification of predictions is available.",
+    ),
+    ("verbosity", {"verbosity": "medium"}, ""),
+    ("web_search_options", {"web_search_options": {}}, "No search provider is configured."),
+]
+
+
+@pytest.mark.parametrize(("field", "fields", "reason"), ASKS)
+def test_what_asks_for_something_unbuilt_is_refused(field: str, fields: dict[str, Any], reason: str) -> None:
+    assert refusal({**body(), **fields}) == unsupported(field, reason)
+
+
+def test_every_row_has_a_case_and_follows_the_order_of_checks() -> None:
+    order = [field.name for field in FIELDS]
+    rows = [row.field for row in NOT_BUILT]
+    assert rows == sorted(rows, key=order.index)
+    assert {field for field, _, _ in ASKS} == set(rows)
+
+
+SILENT: dict[str, Any] = {
+    "modalities": ["text", "text"],
+    "presence_penalty": 0,
+    "frequency_penalty": -0.0,
+    "logprobs": False,
+    "prompt_cache_options": {"mode": "implicit", "ttl": "30m"},
+    "response_format": {"type": "text"},
+    "service_tier": "auto",
+    "logit_bias": {},
+    "store": False,
+    "metadata": {"team": "blue"},
+    "user": "u",
+    "safety_identifier": "s",
+    "prompt_cache_key": "k",
+    "audio": {"voice": "alloy", "format": "wav"},
+}
+BUILT: dict[str, Any] = {
+    "max_completion_tokens": 5,
+    "max_tokens": 5,
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "seed": 1,
+    "stop": "x",
+    "n": 2,
+    "stream": True,
+}
+# Only ever come with a field that is refused, or with `stream`.
+ATTACHED = {"function_call", "tool_choice", "parallel_tool_calls", "top_logprobs", "stream_options"}
+
+
+@pytest.mark.parametrize(("field", "value"), [*SILENT.items(), *BUILT.items()])
+def test_what_asks_for_nothing_or_is_built_passes(field: str, value: object) -> None:
+    check(read(body(**{field: value})), CARD)
+
+
+def test_no_field_is_left_out() -> None:
+    listed = {*SILENT, *BUILT, *ATTACHED, *(row.field for row in NOT_BUILT), "model", "messages"}
+    assert listed == set(ChatRequest.__struct_fields__)
+
+
+def test_stream_options_pass() -> None:
+    check(read(body(stream=True, stream_options={"include_usage": True, "include_obfuscation": False})), CARD)
+
+
+def test_scale_is_for_nobody() -> None:
+    text = "Invalid service_tier argument: The requested service tier is not allowed for this project."
+    assert refusal(body(service_tier="scale")) == Refusal(None, "service_tier", text)
+
+
+def test_token_ids_end_with_the_vocabulary() -> None:
+    text = "Invalid key in 'logit_bias': 1000. Maximum value is 999."
+    assert refusal(body(logit_bias={"1000": 1})) == Refusal(None, "logit_bias", text)
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+FILE = {"type": "file", "file": {"file_id": "file-1"}}
+TEXT = {"type": "text", "text": "x"}
+
+
+@pytest.mark.parametrize("part", [PICTURE, SOUND, FILE])
+def test_a_text_model_neither_sees_nor_hears(part: dict[str, Any]) -> None:
+    sent = chat(HELLO, {"role": "user", "content": [TEXT, part]})
+    text = f"Invalid content type. {part['type']} is only supported by certain models."
+    assert refusal(sent) == Refusal(None, "messages.[1].content.[1].type", text)
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        (
+            [HELLO, {"role": "user", "content": "x", "name": "n"}],
+            unsupported("messages[1].name", "Names of participants are not part of its prompt."),
+        ),
+        (
+            [{"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "4", "tool_call_id": "c"}],
+            unsupported("messages[0].tool_calls"),
+        ),
+        (
+            [{"role": "assistant", "function_call": {"name": "f", "arguments": ""}}],
+            unsupported("messages[0].function_call"),
+        ),
+        (
+            [{"role": "function", "name": "f", "content": "4"}],
+            Refusal(
+                "unsupported_value",
+                "messages[0].role",
+                "Unsupported value: 'messages[0].role' does not support 'function' with this model. "
+                "Supported values are: 'system', 'assistant', 'user', and 'developer'.",
+            ),
+        ),
+        (
+            [{"role": "assistant", "audio": {"id": "audio_1"}}],
+            Refusal(
+                "invalid_value",
+                "messages[0].audio.id",
+                "Invalid value: 'audio_1'. No audio answer with this id is held here.",
+            ),
+        ),
+        (
+            [{"role": "user", "content": [TEXT, {**TEXT, "prompt_cache_breakpoint": {"mode": "explicit"}}]}],
+            unsupported("messages[0].content[1].prompt_cache_breakpoint"),
+        ),
+    ],
+)
+def test_messages_say_nothing_that_the_prompt_does_not_show(messages: list[object], expected: Refusal) -> None:
+    assert refusal(chat(*messages)) == expected
+
+
+def test_text_of_four_roles_passes() -> None:
+    spoken = [{"role": role, "content": [TEXT, TEXT]} for role in ("system", "developer", "user", "assistant")]
+    check(read(chat(*spoken, {"role": "assistant", "refusal": "no"})), CARD)
+
+
+def test_messages_are_judged_before_fields() -> None:
+    assert refusal(chat({"role": "user", "content": "x", "name": "n"}, tools=TOOLS)).param == "messages[0].name"
+    assert {row.field for row in MESSAGE_FEATURES_NOT_BUILT} == {"name", "tool_calls", "function_call"}
