@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from bench.bare import BareContext, Generated, generate, step_ms, tokenise
+from bench.bare import BareContext, Generated, fill, generate, step_ms, tokenise
 from bench.harness import Options
 from bench.prompts import Chat, chatml
 from completionist.engine.llama.capi import Native
@@ -43,8 +43,13 @@ class Generate(msgspec.Struct, frozen=True, tag="generate", kw_only=True):
     temperature: float = 0
 
 
+class Fill(msgspec.Struct, frozen=True, tag="fill"):
+    n_sequences: int
+    n_context: int
+
+
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """Time a decode step."""
+    """Time a decode step behind what `Fill` put there."""
 
     n_sequences: int
     n_context: int
@@ -70,7 +75,7 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", kw_only=True):
     other: bytes
 
 
-Command = Open | Generate | Step | Tokenise | Pieces | Gap
+Command = Open | Generate | Fill | Step | Tokenise | Pieces | Gap
 
 
 class Loop:
@@ -82,20 +87,23 @@ class Loop:
         self._context: BareContext | None = None
 
     def obey(self, command: Command) -> object:
+        answer: object = None
         match command:
             case Open():
                 self._open(command)
-                return None
             case Generate():
-                return generate(self._opened, command.prompts, command.n_tokens, temperature=command.temperature)
+                answer = generate(self._opened, command.prompts, command.n_tokens, temperature=command.temperature)
+            case Fill():
+                fill(self._opened, command.n_sequences, command.n_context)
             case Step():
-                return step_ms(self._opened, command.n_sequences, command.n_context, command.n_steps)
+                answer = step_ms(self._opened, command.n_sequences, command.n_context, command.n_steps)
             case Tokenise():
-                return tokenise(self._model, command.text)
+                answer = tokenise(self._model, command.text)
             case Pieces():
-                return self._pieces(command.tokens)
+                answer = self._pieces(command.tokens)
             case Gap():
-                return self._gap(command)
+                answer = self._gap(command)
+        return answer
 
     @property
     def _opened(self) -> BareContext:
@@ -155,6 +163,9 @@ class BareProcess:
 
     def generate(self, prompts: list[list[int]], n_tokens: int, *, temperature: float = 0) -> Generated:
         return self._ask(Generate(prompts=prompts, n_tokens=n_tokens, temperature=temperature), Generated)
+
+    def fill(self, n_sequences: int, n_context: int) -> None:
+        self._ask(Fill(n_sequences, n_context), None)
 
     def step_ms(self, n_sequences: int, n_context: int, n_steps: int) -> float:
         return self._ask(Step(n_sequences, n_context, n_steps), float)

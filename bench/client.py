@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -27,8 +27,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     top_p: float = 1
     after_s: float = 0
     """When it is sent, from the start of the load."""
+    n: int = 1
+    """Choices; their pieces come mixed."""
     leaves_after: int | None = None
     """Close the connection when so many pieces of the answer have arrived."""
+    is_background: bool = False
+    """Close the connection when all requests that are not in the background are answered."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -102,23 +106,29 @@ def run(port: int, asks: Sequence[Ask], *, model: str) -> Load:
 async def _run(port: int, asks: Sequence[Ask], model: str) -> Load:
     bodies = [_request(port, ask, model) for ask in asks]
     began_s, cpu_s = time.perf_counter(), time.process_time()
-    exchanges = await _all([_exchange(port, ask, body, began_s) for ask, body in zip(asks, bodies, strict=True)])
+    exchanges = await _exchanges(port, asks, bodies, began_s)
     ended_s, client_cpu_s = time.perf_counter(), time.process_time() - cpu_s
     answers = tuple(exchange.answer() for exchange in exchanges)
     return Load(answers=answers, began_s=began_s, ended_s=ended_s, client_cpu_s=client_cpu_s)
 
 
-async def _all(exchanges: list[Awaitable[_Exchange]]) -> list[_Exchange]:
-    return list(await asyncio.gather(*exchanges))
+async def _exchanges(port: int, asks: Sequence[Ask], bodies: list[bytes], began_s: float) -> list[_Exchange]:
+    exchanges = [_Exchange(body, ask.leaves_after) for ask, body in zip(asks, bodies, strict=True)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_hold(port, *pair, began_s)) for pair in zip(asks, exchanges, strict=True)]
+        await asyncio.wait([task for ask, task in zip(asks, tasks, strict=True) if not ask.is_background])
+        for ask, exchange in zip(asks, exchanges, strict=True):
+            if ask.is_background:
+                exchange.leave()
+    return exchanges
 
 
-async def _exchange(port: int, ask: Ask, body: bytes, began_s: float) -> _Exchange:
-    loop = asyncio.get_running_loop()
+async def _hold(port: int, ask: Ask, exchange: _Exchange, began_s: float) -> None:
+    """One exchange, from its time on until it is over."""
     if (pause_s := began_s + ask.after_s - time.perf_counter()) > 0:
         await asyncio.sleep(pause_s)
-    _, exchange = await loop.create_connection(lambda: _Exchange(body, ask.leaves_after), _HOST, port)
+    await asyncio.get_running_loop().create_connection(lambda: exchange, _HOST, port)
     await exchange.is_over
-    return exchange
 
 
 class _Exchange(asyncio.Protocol):
@@ -146,13 +156,18 @@ class _Exchange(asyncio.Protocol):
         elif self._leaves_after is not None:
             self._n_events += data.count(b'"content"')
             if self._n_events > self._leaves_after:
-                self._has_left = True
-                self._transport.abort()
+                self.leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         if not self.is_over.done():
             self.is_over.set_result(None)
+
+    def leave(self) -> None:
+        """Go away without waiting for the end."""
+        if not self.is_over.done():
+            self._has_left = True
+            self._transport.abort()
 
     def answer(self) -> Answer:
         """Read what has been received."""
@@ -166,6 +181,7 @@ def _request(port: int, ask: Ask, model: str) -> bytes:
             "model": model,
             "messages": ask.messages,
             "max_completion_tokens": ask.max_tokens,
+            "n": ask.n,
             "temperature": ask.temperature,
             "top_p": ask.top_p,
             "stream": True,

@@ -49,6 +49,8 @@ class Options:
     pairs: int
     is_short: bool
     """Sizes that only show that a scenario works."""
+    is_long: bool
+    """The sizes of a soak, where a scenario has them."""
     is_forced: bool
     """Run on a busy machine too."""
     is_json: bool
@@ -92,6 +94,10 @@ class Session:
         ours, reference = tuple(a[key] for a, _ in pairs), tuple(b[key] for _, b in pairs)
         values = tuple(a / b for a, b in zip(ours, reference, strict=True))
         self.figures.append(Figure(name=name, unit="x", values=values, ours=ours, reference=reference, target=target))
+
+    def ratio_within(self, name: str, samples: list[Sample], key: str, to: str, target: Target | None = None) -> None:
+        """A figure: two measurements of the same run, `key` divided by `to`."""
+        self.ratio(name, [({"": sample[key]}, {"": sample[to]}) for sample in samples], "", target)
 
     def value(self, name: str, unit: str, values: list[float], target: Target | None = None) -> None:
         """A figure that stands by itself."""
@@ -163,6 +169,7 @@ def parse_options(description: str, arguments: list[str] | None = None) -> Optio
     parser.add_argument(
         "--short", action="store_true", help="small sizes and one pair, to see that it works; not recorded"
     )
+    parser.add_argument("--long", action="store_true", help="the sizes of a soak, where a scenario has them")
     parser.add_argument("--force", action="store_true", help="run on a busy machine; not recorded")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
@@ -176,6 +183,7 @@ def parse_options(description: str, arguments: list[str] | None = None) -> Optio
         threads=given.threads,
         pairs=1 if given.short else given.pairs,
         is_short=given.short,
+        is_long=given.long,
         is_forced=given.force,
         is_json=given.json,
     )

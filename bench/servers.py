@@ -55,24 +55,22 @@ class Server:
 
 
 @contextmanager
-def completionist(
-    options: Options, *, streams: int, context_tokens: int, settings: Mapping[str, str] | None = None
-) -> Iterator[Server]:
-    """Our server with the model of `options`. `settings` are further environment variables."""
+def completionist(options: Options, *, streams: int | None, context_tokens: int | None) -> Iterator[Server]:
+    """Our server with the model of `options`; None leaves a size to it."""
     port = free_port()
     environment = {
         "COMPLETIONIST_MODEL": str(options.model.path),
         "COMPLETIONIST_SERVER__PORT": str(port),
         "COMPLETIONIST_ENGINE__LIBRARY": str(options.library.path),
         "COMPLETIONIST_ENGINE__THREADS": str(options.threads),
-        "COMPLETIONIST_ENGINE__STREAMS": str(streams),
-        "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": str(context_tokens),
         "COMPLETIONIST_LOG__LEVEL": "warning",
     }
+    if streams is not None:
+        environment["COMPLETIONIST_ENGINE__STREAMS"] = str(streams)
+    if context_tokens is not None:
+        environment["COMPLETIONIST_ENGINE__CONTEXT_TOKENS"] = str(context_tokens)
     command = [sys.executable, "-m", "completionist", "serve"]
-    with started(
-        command, port, "/health/ready", model=options.model.path.stem, environment=environment | dict(settings or {})
-    ) as server:
+    with started(command, port, "/health/ready", model=options.model.path.stem, environment=environment) as server:
         yield server
 
 

@@ -37,14 +37,25 @@ def gaps_s(answers: Sequence[Answer], began_s: float = -math.inf, ended_s: float
 
 def busy_s(load: Load) -> float:
     """Seconds in which at least one request was under way."""
-    total_s, covered_s = 0.0, -math.inf
-    for began_s, ended_s in sorted((answer.sent_s, answer.ended_s) for answer in load.answers):
-        total_s += max(0.0, ended_s - max(began_s, covered_s))
-        covered_s = max(covered_s, ended_s)
-    return total_s
+    return _covered_s(sorted((answer.sent_s, answer.ended_s) for answer in load.answers))
 
 
 def _tokens_between(answer: Answer, began_s: float, ended_s: float) -> float:
     """A piece may hold several tokens (of one character, say): it counts as the average one."""
     n_pieces = sum(began_s < piece.at_s <= ended_s for piece in answer.pieces)
     return n_pieces * answer.completion_tokens / len(answer.pieces)
+
+
+def mean_batch(load: Load) -> float:
+    """Streams that generate, on average over the time in which any does."""
+    spans = sorted((answer.pieces[0].at_s, answer.pieces[-1].at_s) for answer in load.answers if len(answer.pieces) > 1)
+    return sum(ended_s - began_s for began_s, ended_s in spans) / _covered_s(spans)
+
+
+def _covered_s(spans: list[tuple[float, float]]) -> float:
+    """Length of the union of intervals that are sorted by their beginning."""
+    total_s, covered_s = 0.0, -math.inf
+    for began_s, ended_s in spans:
+        total_s += max(0.0, ended_s - max(began_s, covered_s))
+        covered_s = max(covered_s, ended_s)
+    return total_s

@@ -1,0 +1,57 @@
+"""All scenarios, one after another, with a table and a recorded result for each: `python -m bench`, at most 20 minutes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from bench.harness import Options, parse_options, run_scenario, show_or_dump
+from bench.machine import NotIdle
+from bench.results import Result
+from completionist.errors import OperatorError
+
+SCENARIOS = (
+    "bare_speed",
+    "http",
+    "api_cost",
+    "startup",
+    "memory",
+    "shared_prefix",
+    "conversation",
+    "queued",
+    "long_prompt",
+    "churn",
+    "growth",
+    "same_output",
+    "cancellations",
+)
+
+
+def main() -> int:
+    options = parse_options(__doc__ or "")
+    results: list[Result] = []
+    failed: list[str] = []
+    for name in SCENARIOS:
+        try:
+            results.append(_run(name, options))
+        except (NotIdle, OperatorError, RuntimeError, OSError, ValueError) as error:
+            failed.append(name)
+            print(f"{name}: {error}", file=sys.stderr)  # the others still count
+    if options.is_json:
+        show_or_dump(results, as_json=True)
+    missed = [figure.name for result in results for figure in result.figures if figure.is_met is False]
+    print(f"{len(results)} scenarios done, {len(failed)} failed, {len(missed)} figures missed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(name: str, options: Options) -> Result:
+    scenario = import_module(f"bench.{name}")
+    result = run_scenario(name.removesuffix("_speed"), scenario.TITLE, scenario.measure, options)
+    if not options.is_json:
+        show_or_dump([result], as_json=False)
+        print(f"  {result.duration_s:.0f} s\n", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""How a decode step grows with streams and with context, the bare library's curve beside ours.
+
+The streams are the choices of one request, so that its prompt is computed once and all of them start together.
+"""
+
+from __future__ import annotations
+
+from bench.bare_process import BareProcess, bare_process
+from bench.client import Ask
+from bench.harness import Sample, Session, main
+from bench.prompts import chat, words
+from bench.servers import Server, completionist
+
+TITLE = "Growth of a decode step"
+_TEMPLATE_TOKENS = 40
+_STEPS = 24
+_POINTS = 3
+"""Pairs for each place on the curve; it has no target."""
+
+Grid = tuple[int, int, tuple[tuple[int, int], ...]]
+"""Streams and cells of the contexts, and the (streams, context) that are measured in them."""
+
+_WIDE: Grid = (64, 512, ((1, 128), (4, 128), (16, 128), (32, 128), (64, 128)))
+_LONG: Grid = (16, 8192, ((1, 1024), (1, 4096), (1, 8000), (16, 1024), (16, 4096), (16, 8000)))
+_SHORT: Grid = (4, 512, ((1, 128), (4, 128)))
+
+
+def measure(session: Session) -> None:
+    with bare_process(session.options) as bare:
+        for grid in session.pick((_WIDE, _LONG), (_SHORT,)):
+            _curve(session, bare, grid)
+
+
+def _curve(session: Session, bare: BareProcess, grid: Grid) -> None:
+    n_streams, n_cells, places = grid
+    bare.open(n_streams, n_cells)
+    with completionist(session.options, streams=n_streams, context_tokens=n_cells) as server:
+        for streams, n_context in places:
+            bare.fill(streams, n_context)
+            pairs = [_pair(session, server, bare, streams, n_context) for _ in range(session.pick(_POINTS, 1))]
+            session.ratio(f"{streams} streams, {n_context:,} tokens: ms a step against bare", pairs, "ms")
+
+
+def _pair(session: Session, server: Server, bare: BareProcess, n_streams: int, n_context: int) -> tuple[Sample, Sample]:
+    return (
+        session.measure(lambda: {"ms": _step_ms(server, n_streams, n_context)}),
+        session.measure(lambda: {"ms": bare.step_ms(n_streams, n_context, _STEPS)}),
+    )
+
+
+def _step_ms(server: Server, n_streams: int, n_context: int) -> float:
+    ask = Ask(messages=chat(words(n_context - _TEMPLATE_TOKENS, seed=1)), max_tokens=_STEPS + 1, n=n_streams)
+    answer = server.run([ask]).answers[0]
+    elapsed_s = answer.pieces[-1].at_s - answer.pieces[0].at_s
+    return elapsed_s / (answer.completion_tokens / n_streams - 1) * 1000
+
+
+if __name__ == "__main__":
+    main("growth", TITLE, measure)
