@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -21,6 +20,7 @@ from completionist.cache import writing
 from completionist.errors import OperatorError
 
 MAX_FRUITLESS_TRIES = 5
+REQUEST_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError)  # the last: host names that no resolver takes
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 _RANGE_BEYOND_END = 416
 _HEALING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -63,7 +63,7 @@ class WrongDigest(OperatorError):
 
 def host_of(url: str) -> str:
     """For messages: addresses of indexes may carry credentials."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 class _Interrupted(Exception):
@@ -148,7 +148,7 @@ class _Download:
             try:
                 self._append()
                 reason = "the answer ends early"
-            except (httpx2.TransportError, _Interrupted) as error:
+            except (*REQUEST_ERRORS, _Interrupted) as error:
                 reason = str(error)
             n_fruitless = 0 if self._have() > furthest else n_fruitless + 1
             furthest = max(furthest, self._have())

@@ -21,7 +21,7 @@ import httpx2
 import msgspec
 
 from completionist import __version__
-from completionist.download import PinnedFile, Unreachable, download, host_of
+from completionist.download import REQUEST_ERRORS, PinnedFile, Unreachable, download, host_of
 from completionist.errors import OperatorError
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
@@ -88,7 +88,7 @@ def index_config(override_url: str | None = None) -> IndexConfig:
     """What pip would use, read from pip in a process of its own; `override_url` replaces the indexes. Raises `NoIndex`."""
     config = _ask_pip() or _from_environment()
     urls = (override_url,) if override_url else config.urls
-    usable = tuple(url for url in urls if urlsplit(url).scheme in ("http", "https"))
+    usable = tuple(url for url in urls if url.startswith(("http://", "https://")))
     if not usable:
         raise NoIndex
     return msgspec.structs.replace(config, urls=usable)
@@ -97,7 +97,10 @@ def index_config(override_url: str | None = None) -> IndexConfig:
 def _ask_pip() -> IndexConfig | None:
     # -P: a file in the working directory must not pass for a module
     asked = subprocess.run([sys.executable, "-P", "-c", _ASK_PIP], capture_output=True, check=False)  # noqa: S603 - fixed command
-    return msgspec.json.decode(asked.stdout, type=IndexConfig) if asked.returncode == 0 else None
+    try:
+        return msgspec.json.decode(asked.stdout, type=IndexConfig)
+    except msgspec.DecodeError:  # not installed, or not a pip we know
+        return None
 
 
 def _from_environment() -> IndexConfig:
@@ -151,14 +154,17 @@ class PackageIndex:
         url = f"{index.rstrip('/')}/{project}/"
         try:
             answer = self._client.get(url, headers={"accept": _ACCEPT})
-        except (httpx2.TransportError, httpx2.TooManyRedirects) as error:
+        except REQUEST_ERRORS as error:
             raise Unreachable(host_of(url), str(error)) from None
         if answer.status_code == httpx2.codes.NOT_FOUND:
             return []
         if answer.status_code != httpx2.codes.OK:
             raise IndexRefused(url, answer.status_code)
         read = _links_of_json if "json" in answer.headers.get("content-type", "") else _links_of_html
-        return read(answer.text, str(answer.url))
+        try:
+            return read(answer.text, str(answer.url))
+        except (ValueError, msgspec.DecodeError):  # no listing, or addresses that are none
+            return []
 
 
 def _tls_context(certificates: str | None) -> ssl.SSLContext | bool:
@@ -188,10 +194,7 @@ class _Listing(msgspec.Struct):
 
 
 def _links_of_json(text: str, base: str) -> list[_Link]:
-    try:
-        listing = msgspec.json.decode(text, type=_Listing)
-    except msgspec.DecodeError:
-        return []
+    listing = msgspec.json.decode(text, type=_Listing)
     return [_Link(file.filename, urljoin(base, file.url), file.hashes.sha256) for file in listing.files]
 
 

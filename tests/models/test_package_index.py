@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -182,6 +183,21 @@ def test_credentials_are_sent_and_never_shown(index: SimpleIndex, file: PinnedFi
     assert index.authorizations[0] is not None
 
 
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "gopher://x/", "http://[/", "http://" + "x" * 300])
+def test_a_listed_address_that_is_none_ends_in_a_line(
+    index: SimpleIndex, file: PinnedFile, tmp_path: Path, address: str
+) -> None:
+    index.page = json.dumps({"files": [{"filename": NAME, "url": address, "hashes": {}}]}).encode()
+    with pytest.raises((Unreachable, NotListed)):
+        fetch(index.config, file, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_address_that_is_none_ends_in_a_line(file: PinnedFile, tmp_path: Path) -> None:
+    with pytest.raises(Unreachable):
+        fetch(IndexConfig(urls=("http://[",)), file, tmp_path)
+
+
 def test_no_network_names_the_host(file: PinnedFile, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refuses
@@ -190,8 +206,13 @@ def test_no_network_names_the_host(file: PinnedFile, tmp_path: Path) -> None:
             fetch(IndexConfig(urls=(f"http://{host}/simple",)), file, tmp_path)
 
 
-def test_a_page_that_is_no_listing_lists_nothing(index: SimpleIndex, file: PinnedFile, tmp_path: Path) -> None:
-    index.page = b"[1, 2"
+@pytest.mark.parametrize(
+    "page", [b"[1, 2", b"\xff", b'{"files": [{"filename": "x", "url": "http://[", "hashes": {}}]}']
+)
+def test_a_page_that_is_no_listing_lists_nothing(
+    index: SimpleIndex, file: PinnedFile, tmp_path: Path, page: bytes
+) -> None:
+    index.page = page
     with pytest.raises(NotListed):
         fetch(index.config, file, tmp_path)
 

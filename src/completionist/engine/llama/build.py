@@ -162,12 +162,12 @@ class _Build:
         unfinished = self._work / "source.tmp"
         shutil.rmtree(unfinished, ignore_errors=True)
         unpack_sources(archive, unfinished / "llama.cpp")
-        project = resources.files(__package__).joinpath("native", "CMakeLists.txt")
-        (unfinished / "CMakeLists.txt").write_bytes(project.read_bytes())
         unfinished.rename(self._source)
 
     def _configure(self) -> None:
         self._on_progress(_at("configuring"))
+        project = resources.files(__package__).joinpath("native", "CMakeLists.txt")
+        (self._source / "CMakeLists.txt").write_bytes(project.read_bytes())
         options = [f"-D{name}={value}" for name, value in self._flags.items()]
         try:
             self._run("configuring", ["-S", str(self._source), "-B", str(self._build), *options])
