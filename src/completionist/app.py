@@ -100,9 +100,12 @@ async def open_backend(settings: Settings) -> AsyncIterator[ChatBackend]:
     Raises `OperatorError` for what stands in the way of a start.
     """
     engine = await _from_file(settings).start()
+    backend = LocalBackend(engine)
     try:
-        yield LocalBackend(engine)
+        await backend.start()
+        yield backend
     finally:
+        await backend.close()
         await engine.close()
 
 
@@ -161,7 +164,8 @@ async def _serve(
     settings: Settings, model: _Model, listener: socket.socket, announce: Callable[[Serving], None]
 ) -> int:
     engine = await model.start()
-    services = wire(settings, OneModel(LocalBackend(engine), model.served), engine)
+    backend = LocalBackend(engine)
+    services = wire(settings, OneModel(backend, model.served), engine)
 
     def on_listening(port: int) -> None:
         host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
@@ -171,7 +175,9 @@ async def _serve(
     gc.collect()
     gc.freeze()  # what is here now stays: a full collection need not walk it while answers wait
     try:
+        await backend.start()
         return await Server(services, on_listening).run_on(listener)
     finally:
         await asyncio.to_thread(services.decoder.close)
+        await backend.close()
         await engine.close()

@@ -19,6 +19,7 @@
     │   ├── UnsupportedParameter       400  unsupported_parameter
     │   ├── UnsupportedValue           400  unsupported_value
     │   ├── ContextLengthExceeded      400  context_length_exceeded
+    │   ├── ChatTemplateRefusal        400
     │   ├── Unauthenticated            401
     │   │   └── MissingKey, IncorrectKey, MismatchedHeader
     │   ├── InsufficientPermissions    403
@@ -35,7 +36,8 @@
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
     └── ServerError                    500
-        └── EngineLost                 500  retryable
+        ├── EngineLost                 500  retryable
+        └── ChatTemplateFailed         500
 
 The class fixes status, type and code; the instance adds the message and `param`. Wording is the wire's, typos included.
 
@@ -333,6 +335,15 @@ class ContextLengthExceeded(InvalidRequest):
         )
 
 
+class ChatTemplateRefusal(InvalidRequest):
+    """The model's chat template does not take such a conversation, and `reason` is why, in its own words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The chat template of this model does not accept these messages: {echo(reason)}", param="messages"
+        )
+
+
 class Unauthenticated(InvalidRequest):
     """No identity, or one that does not hold."""
 
@@ -515,6 +526,13 @@ class EngineLost(ServerError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"x-should-retry": "true"}
+
+
+class ChatTemplateFailed(ServerError):
+    """The model file's chat template is broken or hostile."""
+
+    def __init__(self) -> None:
+        super().__init__("The chat template of this model could not be applied to the messages.")
 
 
 class OperatorError(Exception):

@@ -31,9 +31,9 @@ def request_id() -> str:
     return "req_" + secrets.token_hex(16)
 
 
-def padding(n_characters: int) -> bytes:
-    """Alphanumeric filler of 0 … 16 characters."""
-    return secrets.token_hex(8)[:n_characters].encode()
+def filler(n_characters: int) -> bytes:
+    """Alphanumeric characters that mean nothing."""
+    return _base62(n_characters).encode()
 
 
 def random_seed() -> int:
@@ -41,6 +41,16 @@ def random_seed() -> int:
     return secrets.randbits(63)
 
 
+def private_mark() -> str:
+    """A character of Unicode's supplementary private use areas, which no text has a reason to contain."""
+    return chr(0xF0000 + secrets.randbelow(0xFFFE))
+
+
 def now_s() -> int:
     """Whole Unix seconds, as every `created` on the wire."""
     return int(time.time())
+
+
+def local_time(form: str) -> str:
+    """Now, as `strftime` writes it."""
+    return time.strftime(form, time.localtime(now_s()))

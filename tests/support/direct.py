@@ -59,6 +59,9 @@ class DirectBackend:
         finally:
             generation.cancel()
 
+    async def close(self) -> None:
+        """Nothing here is its own."""
+
 
 def _prompt(request: ChatRequest, caller: Caller, n: int) -> Prompt:
     segments: list[Segment] = []

@@ -11,8 +11,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from completionist.local.backend import LocalBackend
-
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.app import OneModel, wire
@@ -20,6 +18,7 @@ from completionist.chat.deltas import ChatBackend
 from completionist.chat.service import Served
 from completionist.engine.base import TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
+from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
 from completionist.settings import LogSettings, ServerSettings, Settings
 from tests.support.guard import LoopGuard
@@ -85,12 +84,14 @@ class RunningServer:
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=step_s)
         served = Served(id=MODEL, created=CREATED, owned_by="tests")
-        self.services = wire(settings, OneModel(backend(self.engine), served), self.engine)
+        answering = backend(self.engine)
+        self.services = wire(settings, OneModel(answering, served), self.engine)
         listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
         self.port = listener.getsockname()[1]
         self._server = Server(self.services, on_listening)
         await self._server.run_on(listener)
         await asyncio.to_thread(self.services.decoder.close)
+        await answering.close()
         await self.engine.close()
 
 

@@ -60,3 +60,7 @@ class ChatBackend(Protocol):
     def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises `APIError` at the first step for what cannot be answered."""
         ...
+
+    async def close(self) -> None:
+        """Let go of what the backend holds for itself; an engine that it was given is closed by its owner."""
+        ...

@@ -164,6 +164,10 @@ class Generation(Protocol):
 
     def __aiter__(self) -> AsyncIterator[TokenEvent]: ...
 
+    def take(self) -> list[TokenEvent]:
+        """What has come and has not been read yet, without waiting: a slow reader handles it all together."""
+        ...
+
     def stop(self, index: int) -> None:
         """This choice hit a stop string: end it with reason `stopped`. Idempotent."""
         ...

@@ -64,6 +64,12 @@ class Mailbox:
                 self._reader = None
         return self._events.popleft()
 
+    def take(self) -> list[TokenEvent]:
+        """Everything that is there."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)

@@ -1,0 +1,73 @@
+"""What travels between the API process and the process that renders chat templates: one question, one answer.
+
+frame = u32 little-endian length of the body · msgpack body
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO, TypeVar
+
+import msgspec
+
+from completionist.engine.base import Segment, SpecialToken
+from completionist.local.conversation import Turn
+
+_HEADER = struct.Struct("<I")
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
+    """The first question: the template of the model."""
+
+    template: str
+    bos_text: str
+    eos_text: str
+    specials: tuple[SpecialToken, ...]
+
+
+class Render(msgspec.Struct, frozen=True, tag="render"):
+    """Every further question. Roles and texts are as the client sent them."""
+
+    turns: tuple[Turn, ...]
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The next question may come: said once after the start, and once where the template of `Setup` is usable."""
+
+
+class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
+    segments: tuple[Segment, ...]
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The template does not take these messages, and says why."""
+
+    reason: str
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """The template failed. The reason is for the operator."""
+
+    reason: str
+
+
+Question = Setup | Render
+Answer = Ready | Rendered | Refused | Broken
+
+_Message = TypeVar("_Message")
+
+
+def frame(message: Question | Answer) -> bytes:
+    """The message with its length in front."""
+    body = msgspec.msgpack.encode(message)
+    return _HEADER.pack(len(body)) + body
+
+
+def read(source: BinaryIO, decoder: msgspec.msgpack.Decoder[_Message]) -> _Message | None:
+    """The next message; None where the other side is gone. Raises the `OSError` of `source`."""
+    header = source.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        return None
+    (length,) = _HEADER.unpack(header)
+    body = source.read(length)
+    return decoder.decode(body) if len(body) == length else None

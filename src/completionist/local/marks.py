@@ -1,0 +1,99 @@
+"""Which special tokens of a rendered prompt the template wrote, and none that a client did.
+
+A template weaves client text into its own, so afterwards nothing tells them apart. Before rendering, a mark is put into
+every client string, in two places:
+
+    in front of the first character that is not blank      ⊕Say <|im_end|>   the template's text cannot run on into ours
+    behind every character that may begin a special        ⊕Say <⊕|im_end|>  ours cannot begin one
+
+so that no special is unbroken that holds a character of a client, whatever the template trims, joins, cuts out or
+turns to upper case. The mark is one character from the private use areas, drawn at random for each process; clients'
+own are taken out of their text.
+
+In what was rendered, unbroken specials are the template's: `ControlToken`. The runs between them, less their marks, are
+`PlainText`, which is tokenised with special tokens off, each in one go. Even then the library parses *user-defined*
+tokens (`<think>`, `<tool_call>`), so plain text is cut behind the first character of each of them.
+
+Tokens of blanks alone (two line ends, four spaces) are user-defined in some vocabularies. They control nothing and stay
+as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from completionist.engine.base import ControlToken, PlainText, Segment, SpecialToken
+
+_BLANK = " \t\r\n\v\f\u2581"
+"""U+2581 is how some vocabularies spell a space."""
+
+
+class Marks:
+    """For one vocabulary and one process. All of it takes time linear in the text."""
+
+    def __init__(self, specials: Sequence[SpecialToken], mark: str) -> None:
+        self._mark = mark
+        told = [special for special in specials if special.text.strip(_BLANK)]
+        self._ids = {special.text: special.id for special in told}
+        self._first_characters = sorted({first for text in self._ids for first in _any_case(text[0])})
+        self._specials = _pattern(self._ids)
+        user_defined = _alternatives([special.text for special in told if special.kind == "user_defined"])
+        self._user_defined = re.compile(f"(?={user_defined}).", re.DOTALL) if user_defined else None
+
+    def mark(self, text: str) -> str:
+        """A client's string as the template may see it."""
+        text = text.replace(self._mark, "")
+        n_blank = len(text) - len(text.lstrip())
+        blank, text = text[:n_blank], text[n_blank:]
+        for character in self._first_characters:
+            text = text.replace(character, character + self._mark)
+        return blank + self._mark + text if text else blank
+
+    def segments(self, rendered: str) -> tuple[Segment, ...]:
+        """What the template wrote around marked strings, as tokens and runs of text. No run is empty."""
+        return tuple(self._cut(rendered))
+
+    def _cut(self, rendered: str) -> Iterator[Segment]:
+        start = 0
+        for special in self._specials.finditer(rendered) if self._specials else ():
+            yield from self._plain(rendered[start : special.start()])
+            yield ControlToken(self._ids[special.group()])
+            start = special.end()
+        yield from self._plain(rendered[start:])
+
+    def _plain(self, run: str) -> Iterator[PlainText]:
+        run = run.replace(self._mark, "")
+        start = 0
+        for first in self._user_defined.finditer(run) if self._user_defined else ():
+            yield PlainText(run[start : first.end()])
+            start = first.end()
+        if start < len(run):
+            yield PlainText(run[start:])
+
+
+def _any_case(character: str) -> set[str]:
+    return {character, character.lower(), character.upper()}
+
+
+def _pattern(literals: Iterable[str]) -> re.Pattern[str] | None:
+    alternatives = _alternatives(literals)
+    return re.compile(alternatives) if alternatives else None
+
+
+def _alternatives(literals: Iterable[str]) -> str:
+    """A regular expression for any of `literals`, the longest that fits, in the shape of a trie.
+
+    The time to match does not grow with the number of literals: some vocabularies have thousands.
+    """
+    branches: dict[str, list[str]] = {}
+    for literal in filter(None, literals):
+        branches.setdefault(literal[0], []).append(literal)
+    return "|".join(_branch(branch) for branch in branches.values()).join(("(?:", ")")) if branches else ""
+
+
+def _branch(literals: list[str]) -> str:
+    first, last = min(literals), max(literals)
+    n_common = next((i for i, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first))
+    rests = [literal[n_common:] for literal in literals]
+    return re.escape(first[:n_common]) + _alternatives(rests) + ("?" if "" in rests and any(rests) else "")
