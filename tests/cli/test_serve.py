@@ -39,7 +39,7 @@ class Served:
 
     @property
     def curl(self) -> list[str]:
-        (example,) = re.findall(r"^curl .*(?:\\\n.*)+", self.banner, re.MULTILINE)
+        (example,) = re.findall(r"^curl (?:.*\\\n)+.*", self.banner, re.MULTILINE)
         return shlex.split(example.replace("\\\n", " "))
 
     @property
