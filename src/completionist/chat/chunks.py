@@ -24,13 +24,25 @@ _NOTHING = DeltaMessage()
 
 
 class Chunks:
-    """Turns the deltas of one streamed answer into chunks, as JSON on one line each."""
+    """Turns the deltas of one streamed answer into chunks, as JSON on one line each.
+
+    What all chunks of a stream have in common is encoded once:
+
+        {"id":…,"choices":[   the choice   ],"usage":null   ,"obfuscation":"…"}
+        `_opening`                         `_closing`
+    """
 
     def __init__(self, head: Head, *, has_logprobs: bool, include_usage: bool, include_obfuscation: bool) -> None:
         self._head = head
         self._has_logprobs = has_logprobs
         self._include_usage = include_usage
         self._include_obfuscation = include_obfuscation
+        self._opening = _ENCODER.encode(self._chunk(UNSET, UNSET)).removesuffix(b"]}")
+        self._closing = (b'],"usage":null' if include_usage else b"]") + (
+            b',"obfuscation":"' if include_obfuscation else b"}"
+        )
+        self._filler = ids.filler(2 * _OBFUSCATION_MODULUS_BYTES)
+        self._n_chunks = 0
 
     def chunk(self, delta: Delta) -> bytes | None:
         """The chunk for `delta`; None where it adds nothing to the stream."""
@@ -49,16 +61,20 @@ class Chunks:
                 return self._usage_chunk(delta.usage) if self._include_usage else None
 
     def _encode(self, choice: ChunkChoice) -> bytes:
-        chunk = self._chunk((choice,), usage=None if self._include_usage else UNSET, obfuscation=UNSET)
-        encoded = _ENCODER.encode(chunk)
-        return _obfuscated(encoded) if self._include_obfuscation else encoded
+        encoded = b"%b%b%b" % (self._opening, _ENCODER.encode(choice), self._closing)
+        return self._obfuscated(encoded) if self._include_obfuscation else encoded
+
+    def _obfuscated(self, encoded: bytes) -> bytes:
+        """Pad to a multiple of 16 bytes, so that lengths on the wire do not tell the tokens (contract, section 6.9)."""
+        start = self._n_chunks % _OBFUSCATION_MODULUS_BYTES
+        self._n_chunks += 1
+        n_missing = -(len(encoded) + 2) % _OBFUSCATION_MODULUS_BYTES
+        return b'%b%b"}' % (encoded, self._filler[start : start + n_missing])
 
     def _usage_chunk(self, usage: Usage) -> bytes:
-        return _ENCODER.encode(self._chunk((), usage=usage, obfuscation="" if self._include_obfuscation else UNSET))
+        return _ENCODER.encode(self._chunk(usage, "" if self._include_obfuscation else UNSET))
 
-    def _chunk(
-        self, choices: tuple[ChunkChoice, ...], *, usage: Usage | UnsetType | None, obfuscation: str | UnsetType
-    ) -> Chunk:
+    def _chunk(self, usage: Usage | UnsetType, obfuscation: str | UnsetType) -> Chunk:
         head = self._head
         return Chunk(
             id=head.id,
@@ -66,13 +82,7 @@ class Chunks:
             model=head.model,
             service_tier=head.service_tier,
             system_fingerprint=head.system_fingerprint,
-            choices=choices,
+            choices=(),
             usage=usage,
             obfuscation=obfuscation,
         )
-
-
-def _obfuscated(encoded: bytes) -> bytes:
-    """Pad to a multiple of 16 bytes, so that lengths on the wire do not tell the tokens (contract, section 6.9)."""
-    opening = encoded[:-1] + b',"obfuscation":"'
-    return b'%b%b"}' % (opening, ids.padding(-(len(opening) + 2) % _OBFUSCATION_MODULUS_BYTES))

@@ -12,11 +12,12 @@ its turn with a control token, as a model does:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -34,10 +35,10 @@ from completionist.engine.base import (
     QueueFull,
     SpecialToken,
     Token,
-    TokenEvent,
     WorkerLost,
 )
 from completionist.engine.frames import Stats
+from completionist.engine.mailbox import Mailbox
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -111,9 +112,9 @@ class ScriptedEngine:
         self._script = script
         self._queue_requests = queue_requests
         self._step_s = step_s
-        self._running: list[ScriptedGeneration] = []
-        self._waiting: deque[ScriptedGeneration] = deque()
-        self._ready_at = -math.inf
+        self._running: list[_Request] = []
+        self._waiting: deque[_Request] = deque()
+        self._ready_at_s = -math.inf
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
 
@@ -127,24 +128,26 @@ class ScriptedEngine:
         running = len(self._running)
         return Stats(running=running, waiting=len(self._waiting), streams_free=self.card.streams - running)
 
-    def submit(self, prompt: Prompt) -> ScriptedGeneration:
+    def submit(self, prompt: Prompt) -> Mailbox:
         prompt_tokens = count_tokens(prompt)
         if fault := self._refusal(prompt_tokens):
-            return ScriptedGeneration(self, [], None, [Failed(fault)])
+            mailbox = Mailbox(n_choices=prompt.n, stop=_ignore, cancel=_ignore)
+            mailbox.deliver(Failed(fault))
+            return mailbox
         limit = min(prompt.max_tokens or self.card.context_tokens, self.card.context_tokens - prompt_tokens)
-        choices = [_Choice(index, moves, limit) for index, moves in enumerate(self._script(prompt))]
-        generation = ScriptedGeneration(self, choices, self._wake, [Accepted(prompt_tokens)])
-        self._waiting.append(generation)
-        self._wake.set()
+        request = _Request([_Choice(i, moves, limit) for i, moves in enumerate(self._script(prompt))], self)
+        request.mailbox.deliver(Accepted(prompt_tokens))
+        self._waiting.append(request)
+        self.rouse()
         if self._loop is None or self._loop.done():
             self._loop = asyncio.get_running_loop().create_task(self._run())
-        return generation
+        return request.mailbox
 
     async def close(self) -> None:
         """Ends what is under way."""
         self._crash(Crash(restart_s=math.inf))
+        self.rouse()
         if self._loop is not None:
-            self._wake.set()
             await self._loop
 
     def _refusal(self, prompt_tokens: int) -> Fault | None:
@@ -157,7 +160,19 @@ class ScriptedEngine:
         return None
 
     def _ready_in_s(self) -> float:
-        return self._ready_at - asyncio.get_running_loop().time()
+        return self._ready_at_s - asyncio.get_running_loop().time()
+
+    def rouse(self) -> None:
+        """Something changed: take the next step at once."""
+        self._wake.set()
+
+    def drop(self, request: _Request) -> None:
+        """Its reader left."""
+        self.n_cancelled += 1
+        for requests in (self._running, self._waiting):
+            if request in requests:
+                requests.remove(request)
+        self.rouse()
 
     async def _run(self) -> None:
         while self._running or self._waiting:
@@ -169,125 +184,72 @@ class ScriptedEngine:
                 await asyncio.sleep(self._step_s)
 
     async def _sleep(self, seconds: float) -> None:
-        try:
+        """Until something is due, or a request comes, goes or is told to stop."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     def _step(self) -> float:
         """Every running sequence makes a move. Returns how long nothing will be due, in seconds."""
         self._admit()
         now_s = asyncio.get_running_loop().time()
         due_s = math.inf
-        for generation in list(self._running):
-            for choice in generation.open_choices():
-                if generation.is_over:
-                    break
-                due_s = min(due_s, self._advance(generation, choice, now_s))
-        self._running = [generation for generation in self._running if not generation.is_over]
-        if self._waiting and len(self._running) < self.card.streams:
-            return 0
-        return due_s - now_s
+        for request in self._running:
+            for choice in request.choices:
+                if choice.is_open and not request.mailbox.is_complete:
+                    due_s = min(due_s, self._advance(request, choice, now_s))
+        self._running = [request for request in self._running if not request.mailbox.is_complete]
+        return 0 if self._waiting and len(self._running) < self.card.streams else due_s - now_s
 
     def _admit(self) -> None:
-        self._waiting = deque(generation for generation in self._waiting if not generation.is_over)
-        self._running = [generation for generation in self._running if not generation.is_over]
         while self._waiting and len(self._running) < self.card.streams:
-            generation = self._waiting.popleft()
-            generation.put(Evaluated(cached_tokens=0, cache_write_tokens=0))
-            self._running.append(generation)
+            request = self._waiting.popleft()
+            request.mailbox.deliver(Evaluated(cached_tokens=0, cache_write_tokens=0))
+            self._running.append(request)
 
-    def _advance(self, generation: ScriptedGeneration, choice: _Choice, now_s: float) -> float:
+    def _advance(self, request: _Request, choice: _Choice, now_s: float) -> float:
         """Make the next move of `choice`. Returns when the one after it is due."""
-        move = choice.next_move(now_s)
-        match move:
+        match move := choice.next_move(now_s):
             case None:
                 return choice.due_s
             case bytes():
-                generation.put(choice.token(move))
+                request.mailbox.deliver(choice.token(move))
             case Pause():
                 choice.due_s = now_s + move.seconds
                 return choice.due_s
             case Crash():
                 self._crash(move)
             case "end_of_turn" | "length" | "stopped":
-                generation.end(choice, move)
+                request.end(choice, move)
             case _:
-                generation.put(Failed(move))
+                request.mailbox.deliver(Failed(move))
         return now_s
 
     def _crash(self, crash: Crash) -> None:
-        self._ready_at = asyncio.get_running_loop().time() + crash.restart_s
-        lost = Failed(WorkerLost(retry_after_s=crash.restart_s, started=True))
-        for generation in [*self._running, *self._waiting]:
-            if not generation.is_over:
-                generation.put(lost)
+        self._ready_at_s = asyncio.get_running_loop().time() + crash.restart_s
+        for request in [*self._running, *self._waiting]:
+            if not request.mailbox.is_complete:
+                request.mailbox.deliver(Failed(WorkerLost(retry_after_s=crash.restart_s, started=True)))
+        self._waiting.clear()
 
 
-class ScriptedGeneration:
-    """One request under way: a mailbox that the engine fills and one reader empties."""
+class _Request:
+    """One request under way."""
 
-    def __init__(
-        self,
-        engine: ScriptedEngine,
-        choices: list[_Choice],
-        wake: asyncio.Event | None,
-        events: list[TokenEvent],
-    ) -> None:
+    def __init__(self, choices: list[_Choice], engine: ScriptedEngine) -> None:
+        self.choices = choices
+        self.mailbox = Mailbox(n_choices=len(choices), stop=self._stop, cancel=lambda: engine.drop(self))
         self._engine = engine
-        self._choices = choices
-        self._wake = wake
-        self._events: deque[TokenEvent] = deque(events)
-        self._reader: asyncio.Future[None] | None = None
-        self.is_over = isinstance(events[0], Failed)
-
-    def open_choices(self) -> list[_Choice]:
-        """Choices that may still move; none once a failure or the last end was delivered."""
-        return [] if self.is_over else [choice for choice in self._choices if choice.is_open]
-
-    def put(self, event: TokenEvent) -> None:
-        self._events.append(event)
-        self.is_over = self.is_over or isinstance(event, Failed)
-        self._rouse_reader()
 
     def end(self, choice: _Choice, reason: EndReason) -> None:
         if reason == "end_of_turn":
-            self._events.append(Token(choice.index, END_OF_TURN.id, b""))
+            self.mailbox.deliver(Token(choice.index, END_OF_TURN.id, b""))
         choice.is_open = False
-        self.is_over = not any(choice.is_open for choice in self._choices)
-        self.put(End(choice.index, reason))
+        self.mailbox.deliver(End(choice.index, reason))
 
-    def stop(self, index: int) -> None:
-        self._choices[index].is_stopped = True
-        self._rouse_engine()
-
-    def cancel(self) -> None:
-        if not self.is_over:
-            self._engine.n_cancelled += 1
-        self.is_over = True
-        self._events.clear()
-        self._rouse_reader()
-        self._rouse_engine()
-
-    def __aiter__(self) -> AsyncIterator[TokenEvent]:
-        return self
-
-    async def __anext__(self) -> TokenEvent:
-        while not self._events:
-            if self.is_over:
-                raise StopAsyncIteration
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        return self._events.popleft()
-
-    def _rouse_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def _rouse_engine(self) -> None:
-        if self._wake is not None:
-            self._wake.set()
+    def _stop(self, index: int) -> None:
+        self.choices[index].stop()
+        self._engine.rouse()
 
 
 class _Choice:
@@ -296,14 +258,14 @@ class _Choice:
     def __init__(self, index: int, moves: Sequence[Move], max_tokens: int) -> None:
         self.index = index
         self.is_open = True
-        self.is_stopped = False
         self.due_s = -math.inf
+        self._is_stopped = False
         self._moves = iter(moves)
         self._tokens_left = max_tokens
 
     def next_move(self, now_s: float) -> Move | EndReason | None:
         """What happens to this choice now; None while it pauses."""
-        if self.is_stopped:
+        if self._is_stopped:
             return "stopped"
         if self._tokens_left == 0:
             return "length"
@@ -314,3 +276,11 @@ class _Choice:
     def token(self, piece: bytes) -> Token:
         self._tokens_left -= 1
         return Token(self.index, zlib.crc32(piece) % CARD.vocabulary_size, piece)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self.due_s = -math.inf
+
+
+def _ignore(*_: object) -> None:
+    """What was refused can be neither stopped nor cancelled."""
