@@ -38,18 +38,25 @@ def context(path: Path) -> str:
 
 def check_schema(schema: Schema | None, *, param: str, subject: str, code: str | None, is_strict: bool) -> None:
     """Check the root's type and that array schemas say what they hold; None is no schema. Raises `InvalidSchema`."""
-    fault = None if schema is None else _fault(schema, is_strict=is_strict)
+    if schema is None:
+        return
+    fault = root_fault(schema, is_strict=is_strict) or _bare_array(schema)
     if fault is not None:
         raise InvalidSchema(param, subject, fault, code=code)
 
 
-def _fault(schema: Schema, *, is_strict: bool) -> str | None:
+def root_fault(schema: Schema, *, is_strict: bool) -> str | None:
+    """What is wrong with a schema as a whole; without `is_strict` it need not say that it is an object."""
     n_levels = nesting(schema)
     if n_levels > MAX_NESTING:  # first: what follows may write parts of the schema out
         return f"{context(())}{n_levels} levels of nesting exceeds limit of {MAX_NESTING}."
     kind = schema.get("type")
     if kind != "object" and (is_strict or "type" in schema):
         return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{echo(str(kind))}\"'."
+    return None
+
+
+def _bare_array(schema: Schema) -> str | None:
     for path, node in subschemas(schema):
         if node.get("type") == "array" and "items" not in node and "prefixItems" not in node:
             return f"{context(path)}array schema missing items."
