@@ -26,7 +26,7 @@ from completionist.log import emit
 
 _log = logging.getLogger(__name__)
 
-_DEADLINE_S = 1.5
+_DEADLINE_S = 1.0
 _DEADLINE_S_PER_BYTE = 1e-7
 _START_DEADLINE_S = 30.0
 _COMMAND = (sys.executable, "-P", "-m", "completionist.local.render_worker")
@@ -86,8 +86,9 @@ class Renderer:
         return self._ensure_process() or self._ask(question)
 
     def _ensure_process(self) -> Broken | None:
-        if self._process is not None:
+        if self._process and self._process.is_alive():
             return None
+        self._end_process()
         self._process = _Process()
         answer = self._ask(self._setup) if self._process.has_started() else Broken("its process does not start")
         if isinstance(answer, Broken):
@@ -127,6 +128,9 @@ class _Process:
         """Waits until it has."""
         self._connection.settimeout(_START_DEADLINE_S)
         return self._read() is not None
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def ask(self, question: Question) -> Answer | None:
         """The answer; None where the process died or took too long, and is of no more use."""
