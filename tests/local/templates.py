@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from completionist.local.conversation import Turn
@@ -162,17 +164,21 @@ class Refusal(Exception):
 
 def jinja(source: str, turns: Sequence[Turn], **special_texts: str) -> str:
     """The prompt as Hugging Face's way of using Jinja2 renders it."""
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    return _jinja_template(source).render(
+        messages=messages, tools=None, documents=None, add_generation_prompt=True, **special_texts
+    )
+
+
+@functools.lru_cache
+def _jinja_template(source: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    source = source.replace("{% generation %}", "").replace("{% endgeneration %}", "")
-    return environment.from_string(source).render(
-        messages=messages, tools=None, documents=None, add_generation_prompt=True, **special_texts
-    )
+    return environment.from_string(source.replace("{% generation %}", "").replace("{% endgeneration %}", ""))
 
 
 def _refuse(message: str) -> None:
