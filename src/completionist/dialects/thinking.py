@@ -1,0 +1,26 @@
+"""Which markers a model encloses its thinking in, from its template.
+
+<think> … </think>              Qwen, DeepSeek and most others; text, user-defined or control tokens
+[THINK] … [/THINK]              Mistral; control tokens
+<|channel>thought\\n … <channel|>  Gemma 4; control tokens
+"""
+
+from __future__ import annotations
+
+from completionist.engine.base import ModelCard
+from completionist.text.channels import Thinking, as_control
+
+_MARKERS = (("<think>", "", "</think>"), ("[THINK]", "", "[/THINK]"), ("<|channel>", "thought\n", "<channel|>"))
+
+
+def thinking_of(card: ModelCard) -> Thinking | None:
+    """None for a model that does not think, as far as its template tells."""
+    template = card.chat_template or ""
+    controls = {token.text for token in card.specials if token.kind == "control"}
+    for opening, header, closing in _MARKERS:
+        if closing in template:
+            return Thinking(
+                opening=(as_control(opening) if opening in controls else opening) + header,
+                closing=as_control(closing) if closing in controls else closing,
+            )
+    return None

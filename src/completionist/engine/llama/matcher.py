@@ -1,0 +1,176 @@
+"""Holding generation to a grammar: which tokens may come next, and which must.
+
+A thin, typed layer over llguidance. Grammars come from clients, so everything here is bounded: a grammar is compiled on a
+thread with a deep stack and the lowest priority, its masks have a budget each, and what goes beyond ends as
+`GrammarFailed`, not as a crash or a stall.
+
+Compiling costs 1 to 60 ms for real schemas, at the limits of the contract up to a second; a mask 10 to 60 µs, the first one
+of a grammar up to 5 ms. Both release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from numpy.typing import NDArray
+
+from completionist.engine.llama.capi import ffi
+from completionist.engine.llama.model import Model
+
+_NOT_TEXT = 1 << 0 | 1 << 1 | 1 << 3  # unknown, unused, control
+_SPECIAL = b"\xff"  # what llguidance wants in front of a token that is not text; no UTF-8 text has this byte
+_MAX_KEPT = 64
+_STACK_BYTES = 256 << 20  # address space, touched only as far as a grammar recurses
+_NICENESS = 19
+
+_LIMITS = LLParserLimits(
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    max_lexer_states=50_000,
+    verbose_errors=False,
+)
+
+
+class GrammarFailed(Exception):
+    """The grammar cannot be compiled, accepts nothing, or got too complex under way. The text is for the log."""
+
+
+class Matcher:
+    """One answer's place in its grammar. Not shared between threads."""
+
+    def __init__(self, native: LLMatcher, vocabulary_size: int) -> None:
+        self._native = native
+        self._size = vocabulary_size
+        self._words: NDArray[np.uint32] = np.zeros(-(-vocabulary_size // 32), np.uint32)
+
+    def copy(self) -> Matcher:
+        """The same place, to go on from independently."""
+        return Matcher(self._native.deep_copy(), self._size)
+
+    @property
+    def is_accepting(self) -> bool:
+        """The answer may end here."""
+        return self._native.is_accepting()
+
+    @property
+    def is_over(self) -> bool:
+        """The answer must end here."""
+        return self._native.is_stopped()
+
+    def allowed(self) -> NDArray[np.uint32]:
+        """Bits of the tokens that may come next, lowest first, in a buffer that the next call overwrites. Where the answer
+        may end, the tokens that end a turn are among them. Raises `GrammarFailed`."""
+        self._native.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._check()
+        if not self._words.any():
+            raise GrammarFailed("no token fits")
+        return self._words
+
+    def forbid(self, row: NDArray[np.float32]) -> None:
+        """Set the logits of all tokens that may not come next to minus infinity. Raises `GrammarFailed`."""
+        bits = np.unpackbits(self.allowed().view(np.uint8), count=self._size, bitorder="little")
+        np.copyto(row, -np.inf, where=bits == 0)
+
+    def accept(self, token: int) -> None:
+        """Go on by a token that `allowed` had. Raises `GrammarFailed` for any other."""
+        if not self._native.consume_token(token):
+            self._check()
+            raise GrammarFailed(f"token {token} does not fit")
+
+    def n_fitting(self, tokens: list[int]) -> int:
+        """How many of `tokens`, from the first, could be accepted one after the other. Nothing moves."""
+        n_fitting: int = self._native.validate_tokens(tokens)
+        return n_fitting
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next, as far as there is no choice: often none. They are not accepted by this."""
+        tokens: list[int] = self._native.compute_ff_tokens()
+        return tokens
+
+    def rollback(self, n_tokens: int) -> None:
+        """Take back the last `n_tokens` accepted ones. Raises `GrammarFailed` where there are not so many."""
+        if not self._native.rollback(n_tokens):
+            self._check()
+            raise GrammarFailed(f"cannot take back {n_tokens} tokens")
+
+    def _check(self) -> None:
+        if self._native.is_error():
+            raise GrammarFailed(self._native.get_error())
+
+
+class Grammars:
+    """Compiles grammars for one vocabulary, and keeps the latest."""
+
+    def __init__(self, model: Model) -> None:
+        """Takes 0.3 to 1 s: the whole vocabulary is read."""
+        self._size = model.vocabulary_size
+        self._tokenizer = _tokenizer(model)
+        self._kept: OrderedDict[str, Matcher] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def compile(self, source: str) -> Future[Matcher]:
+        """A matcher at the beginning of the grammar `source`, or `GrammarFailed`, in the future. Any thread may ask."""
+        future: Future[Matcher] = Future()
+        with self._lock:
+            kept = self._kept.get(source)
+            if kept is not None:
+                self._kept.move_to_end(source)
+                future.set_result(kept.copy())
+                return future
+            self._start(source, future)
+        return future
+
+    def _start(self, source: str, future: Future[Matcher]) -> None:
+        """The stack of a thread is set for the whole process, so it is set and put back under the lock."""
+        before = threading.stack_size(_STACK_BYTES)
+        try:
+            threading.Thread(target=self._run, args=(source, future), name="grammar", daemon=True).start()
+        finally:
+            threading.stack_size(before)
+
+    def _run(self, source: str, future: Future[Matcher]) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        try:
+            matcher = self._compile(source)
+        except GrammarFailed as error:
+            future.set_exception(error)
+            return
+        self._keep(source, matcher)
+        future.set_result(matcher.copy())
+
+    def _compile(self, source: str) -> Matcher:
+        matcher = Matcher(LLMatcher(self._tokenizer, source, log_level=0, limits=_LIMITS), self._size)
+        matcher.allowed()  # what fits nothing is told now, and the first mask is the dearest
+        return matcher
+
+    def _keep(self, source: str, matcher: Matcher) -> None:
+        with self._lock:
+            self._kept[source] = matcher
+            while len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+
+
+def _tokenizer(model: Model) -> LLTokenizer:
+    tokens = [_bytes(model, token) for token in range(model.vocabulary_size)]
+    build: Any = LLTokenizer  # the constructor for llama.cpp is missing in the package's type stubs
+    tokenizer: LLTokenizer = build.from_llamacpp(
+        tokens=tokens,
+        vocab_ptr=int(ffi.cast("uintptr_t", model.vocab)),
+        tokenize_fptr=int(ffi.cast("uintptr_t", ffi.addressof(model.c, "llama_tokenize"))),
+        eos_token=[token for token in range(model.vocabulary_size) if model.ends_turn(token)],
+    )
+    return tokenizer
+
+
+def _bytes(model: Model, token: int) -> bytes:
+    """User-defined tokens are text: a grammar's strings and expressions match them, and so does what reads the answer."""
+    if model.c.llama_vocab_get_attr(model.vocab, token) & _NOT_TEXT:
+        return _SPECIAL + model.token_text(token).encode()
+    return model.piece(token)

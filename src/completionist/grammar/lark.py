@@ -1,0 +1,60 @@
+"""Writing llguidance's Lark.
+
+Only a control token that a rule names can be generated; regular expressions and strings match text alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from completionist.text.channels import split_controls
+
+ANY_TEXT = "/(?s:.*)/"
+_MAX_BLANKS = 16
+_BLANKS = re.compile(r"\s+")
+
+
+class UnknownControlToken(Exception):
+    """A form needs a control token that this vocabulary has not got."""
+
+
+def literal(text: str, control_ids: Mapping[str, int]) -> str:
+    """The sequence of strings and control tokens that is exactly `text`. Raises `UnknownControlToken`."""
+    return " ".join(
+        _control(piece, control_ids) if is_token else quoted(piece) for piece, is_token in split_controls(text)
+    )
+
+
+def _control(spelling: str, control_ids: Mapping[str, int]) -> str:
+    if spelling not in control_ids:
+        raise UnknownControlToken(spelling)
+    return f"<[{control_ids[spelling]}]>"
+
+
+def quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def pattern(text: str) -> str:
+    """A regular expression, without its slashes, for `text` with any blanks or none where it has some."""
+    pieces = _BLANKS.split(text)
+    return f"[ \\n\\r\\t]{{0,{_MAX_BLANKS}}}".join(_escaped(piece) for piece in pieces)
+
+
+def _escaped(text: str) -> str:
+    """`re.escape` would write escapes that the Rust syntax refuses."""
+    return re.sub(r"([\\.+*?()|\[\]{}^$/#&~-])", r"\\\1", text)
+
+
+def regex(definition: str) -> str:
+    """A client's regular expression as a terminal."""
+    return "/" + re.sub(r"(\\.)|/", lambda found: found[1] or r"\/", definition, flags=re.DOTALL) + "/"
+
+
+def json_value(schema: Mapping[str, object]) -> str:
+    """JSON of this schema, with the blanks of Python's and the templates' writers: fixed ones are free to generate, and a
+    model cannot lose itself in them."""
+    options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    return "%json " + json.dumps({"x-guidance": options, **schema}, ensure_ascii=False)
