@@ -5,6 +5,7 @@ Compiling takes minutes, so the build is kept in the user's cache, beside what t
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,5 +91,6 @@ def steps(library: Library, prompt: str) -> list[list[tuple[int, float]]]:
         prompt,
     ]
     root = Path(__file__).parents[2]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "GOMP_SPINCOUNT": "1000"}  # as in the worker: spinning threads starve a busy machine
+    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     return msgspec.json.decode(run.stdout, type=list[list[tuple[int, float]]])
