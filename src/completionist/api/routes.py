@@ -50,7 +50,9 @@ class Table:
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route and its path parameters; `path` undecoded. Raises `UnknownURL`, `MethodNotAllowed`."""
-        matches = [(match, route) for regex, route in self._rows if (match := regex.match(path))]
+        matches = [
+            (match, route) for regex, route in self._rows if (match := regex.match(path)) and all(match.groups())
+        ]
         if not matches:
             raise UnknownURL(method, path)
         for match, route in matches:

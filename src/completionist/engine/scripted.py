@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import math
 import re
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -160,7 +161,7 @@ class ScriptedEngine:
         return None
 
     def _ready_in_s(self) -> float:
-        return self._ready_at_s - asyncio.get_running_loop().time()
+        return self._ready_at_s - time.monotonic()
 
     def rouse(self) -> None:
         """Something changed: take the next step at once."""
@@ -192,7 +193,7 @@ class ScriptedEngine:
     def _step(self) -> float:
         """Every running sequence makes a move. Returns how long nothing will be due, in seconds."""
         self._admit()
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         due_s = math.inf
         for request in self._running:
             for choice in request.choices:
@@ -226,7 +227,7 @@ class ScriptedEngine:
         return now_s
 
     def _crash(self, crash: Crash) -> None:
-        self._ready_at_s = asyncio.get_running_loop().time() + crash.restart_s
+        self._ready_at_s = time.monotonic() + crash.restart_s
         for request in [*self._running, *self._waiting]:
             if not request.mailbox.is_complete:
                 request.mailbox.deliver(Failed(WorkerLost(retry_after_s=crash.restart_s, started=True)))
