@@ -11,6 +11,9 @@ from collections.abc import Mapping
 
 from completionist.text.channels import split_controls
 
+OPTIONS_KEY = "x-guidance"
+"""In a schema it steers llguidance itself: never a client's."""
+
 ANY_TEXT = "/(?s:.*)/"
 _MAX_BLANKS = 16
 _BLANKS = re.compile(r"\s+")
@@ -57,4 +60,4 @@ def json_value(schema: Mapping[str, object]) -> str:
     """JSON of this schema, with the blanks of Python's and the templates' writers: fixed ones are free to generate, and a
     model cannot lose itself in them."""
     options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return "%json " + json.dumps({"x-guidance": options, **schema}, ensure_ascii=False)
+    return "%json " + json.dumps({**schema, OPTIONS_KEY: options}, ensure_ascii=False)

@@ -30,7 +30,7 @@ TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", "
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 
 _DEFINITIONS = ("$defs", "definitions")
-_NOT_AT_TOP = "reference can only point to definitions defined at the top level of the schema."
+NOT_AT_TOP = "reference can only point to definitions defined at the top level of the schema."
 _SHARED_KEY = (
     "Objects provided via 'anyOf' must not share identical first keys. Consider adding a discriminator key or "
     "rearranging the properties to ensure the first key is unique."
@@ -190,7 +190,7 @@ def _reference_stands_alone(node: Node) -> str | None:
 
 
 def _reference_leads_to_a_definition(node: Node) -> str | None:
-    return _NOT_AT_TOP if "$ref" in node.schema and resolve(node.schema, node.root) is None else None
+    return NOT_AT_TOP if "$ref" in node.schema and resolve(node.schema, node.root) is None else None
 
 
 def _object_is_closed(node: Node) -> str | None:

@@ -1,0 +1,134 @@
+"""Trying a client's grammars: does each compile, does it accept anything, and if not, which part of it is to blame.
+
+This is the work of a process of its own (`grammar.checker`), for the compiler is native code and has died before. A trial
+uses a vocabulary of single bytes: what compiles with it compiles with any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from completionist.grammar.lark import OPTIONS_KEY, json_value, regex
+from completionist.grammar.limits import lark_fault, regex_fault
+from completionist.grammar.strict import NOT_AT_TOP
+from completionist.types.schemas import Path, Schema, context, nesting, subschemas
+
+_LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, max_lexer_states=50_000, verbose_errors=False)
+_MAX_TRIALS = 300
+_MAX_LEVELS = 100
+"""Of JSON inside a schema; the compiler's own limit is a little above."""
+_N_STEPS = 8
+_SHARED = ("$defs", "definitions")
+_MAX_REASON_CHARACTERS = 160
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One grammar of a client; a schema is JSON text."""
+
+    kind: Literal["schema", "lark", "regex"]
+    source: str
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """`part` is the position of the part to blame, `reason` the end of the message that tells the client."""
+
+    part: int
+    reason: str
+
+
+class Trials:
+    """Compiles grammars to see what happens."""
+
+    def __init__(self) -> None:
+        self._tokenizer = LLTokenizer("byte")
+
+    def fault(self, parts: Sequence[Part], grammar: str) -> Fault | None:
+        """The first fault of a part, else that of the whole `grammar`, which is laid to the first part."""
+        for i, part in enumerate(parts):
+            reason = self._part_fault(part)
+            if reason:
+                return Fault(i, reason)
+        return Fault(0, "it is too complex.") if self._error(grammar) else None
+
+    def _part_fault(self, part: Part) -> str | None:
+        match part.kind:
+            case "schema":
+                return _SchemaTrial(self, json.loads(part.source)).fault()
+            case "lark":
+                return lark_fault(part.source) or self._error(part.source)
+            case "regex":
+                return regex_fault(part.source) or self._error(f"start: {regex(part.source)}")
+
+    def compiles(self, schema: Schema) -> bool:
+        return self._error(f"start: {json_value(schema)}") is None
+
+    def _error(self, grammar: str) -> str | None:
+        """Compiles, then takes some steps: much shows only when the first characters are to be chosen."""
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=_LIMITS)
+        for _ in range(_N_STEPS):
+            if matcher.is_error() or matcher.is_stopped():
+                break
+            allowed = _first_bit(matcher.compute_bitmask())
+            if allowed is not None and not matcher.is_error():
+                matcher.consume_token(allowed)
+        return _told(matcher.get_error()) if matcher.is_error() else None
+
+
+def _first_bit(mask: bytes) -> int | None:
+    bits = int.from_bytes(mask, "little")
+    return (bits & -bits).bit_length() - 1 if bits else None
+
+
+def _told(error: str) -> str:
+    """What the compiler says, without the excerpt that it adds; a mask that nothing fits is an error of its own."""
+    first = error.split("\n", 1)[0].strip()
+    return "it accepts nothing" if first.startswith("NoExtension") else first[:_MAX_REASON_CHARACTERS]
+
+
+class _SchemaTrial:
+    """Looks for the keyword that makes a schema impossible: down into the first child that fails by itself, then at the
+    keywords of the schema whose children are all sound."""
+
+    def __init__(self, trials: Trials, root: Schema) -> None:
+        self._trials = trials
+        self._root = root
+        self._n_trials = 0
+
+    def fault(self) -> str | None:
+        if OPTIONS_KEY in self._root:
+            return f"{context(())}'{OPTIONS_KEY}' is not permitted."
+        n_levels = nesting(self._root)
+        if n_levels > _MAX_LEVELS:
+            return f"{context(())}{n_levels} levels of nesting exceeds limit of {_MAX_LEVELS}."
+        return None if self._compiles(self._root) else self._blame((), self._root)
+
+    def _blame(self, path: Path, node: Schema) -> str:
+        for steps, child in children(node):
+            if not self._compiles(child):
+                return self._blame((*path, *steps), child)
+        for keyword in node:
+            if keyword not in _SHARED and self._compiles({key: node[key] for key in node if key != keyword}):
+                tail = NOT_AT_TOP if keyword == "$ref" else f"'{keyword[:64]}' is not permitted."
+                return context(path) + tail
+        return f"{context(path)}schema is not supported."
+
+    def _compiles(self, node: Schema) -> bool:
+        """By itself, with the definitions that it may refer to. When the trials are used up nothing more is blamed."""
+        self._n_trials += 1
+        shared: Mapping[str, Any] = {key: self._root[key] for key in _SHARED if key in self._root}
+        return self._n_trials > _MAX_TRIALS or self._trials.compiles({**shared, **node})
+
+
+def children(node: Schema) -> Iterator[tuple[Path, Schema]]:
+    """The schemas directly inside `node`, with the steps that lead to them."""
+    last: Path | None = None
+    for path, inner in subschemas(node):
+        if path and (last is None or path[: len(last)] != last):
+            last = path
+            if path[0] not in _SHARED:
+                yield path, inner

@@ -1,0 +1,242 @@
+"""Grammars of clients, sound and hostile: the answer is a verdict in the contract's words, never a crash or a stall."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from completionist.errors import InvalidRequest
+from completionist.grammar.check import ClientGrammar, GrammarChecks
+from completionist.grammar.trial import Part
+from completionist.types.refusals import InvalidSchema
+
+SOUND: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+PARAM = "tools[0].custom.format.grammar.definition"
+
+
+def lark(definition: str) -> ClientGrammar:
+    return ClientGrammar(part=Part("lark", definition), param=PARAM)
+
+
+def regex(definition: str) -> ClientGrammar:
+    return ClientGrammar(part=Part("regex", definition), param=PARAM)
+
+
+def schema(given: Any) -> ClientGrammar:
+    text = given if isinstance(given, str) else json.dumps(given)
+    return ClientGrammar(part=Part("schema", text), param="response_format", subject="response_format 'x'")
+
+
+def fault(*clients: ClientGrammar, deadline_s: float = 5.0, grammar: str = 'start: "a"') -> InvalidRequest | None:
+    async def run() -> InvalidRequest | None:
+        checks = GrammarChecks(deadline_s=deadline_s)
+        try:
+            await checks.check(clients, grammar)
+        except InvalidRequest as refusal:
+            return refusal
+        else:
+            return None
+        finally:
+            await checks.close()
+
+    return asyncio.run(run())
+
+
+def nested(n_levels: int) -> str:
+    return '{"type":"array","items":' * n_levels + '{"type":"integer"}' + "}" * n_levels
+
+
+def reference_tree(n_levels: int) -> dict[str, Any]:
+    """2 ** n_levels nodes, were it written out."""
+    definitions: dict[str, Any] = {f"d{n_levels}": {"type": "integer"}}
+    for i in range(n_levels):
+        below = {"$ref": f"#/$defs/d{i + 1}"}
+        definitions[f"d{i}"] = {"type": "object", "properties": {"a": below, "b": below}, "required": ["a", "b"]}
+    return {"$defs": definitions, "type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "required": ["x"]}
+
+
+SOUND_GRAMMARS = {
+    "documented lark": lark('start: "SELECT " COL ("," COL)* [";"]\nCOL: /[a-z_]{1,9}/ // columns\n# end'),
+    "imports": lark("%import common.INT\n%import common.WS\n%ignore WS\nstart: INT+"),
+    "left recursion": lark('start: start "a" | "b"'),
+    "ranges and aliases": lark('?start: digit -> one\ndigit: "0".."9"'),
+    "special token as text": lark('start: "<|im_end|>"'),
+    "regex": regex(r"(?i)\d{4}-\d{2}/[*?]"),
+    "nested quantifiers": schema({**SOUND, "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}),
+    "long look at the past": schema({**SOUND, "properties": {"a": {"type": "string", "pattern": ".*a.{300}"}}}),
+    "counted to a billion": schema(
+        {**SOUND, "properties": {"a": {"type": "string", "pattern": "((a{0,1000}){0,1000}){0,1000}"}}}
+    ),
+    "recursion": schema({"type": "object", "properties": {"next": {"$ref": "#"}}}),
+    "tree of references": schema(reference_tree(24)),
+    "annotations": schema(
+        {
+            **SOUND,
+            "title": "t",
+            "default": {},
+            "examples": [],
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "unheard-of": 1,
+        }
+    ),
+    "composition": schema({"allOf": [SOUND, {"type": "object", "properties": {"b": {"type": "integer"}}}]}),
+}
+
+
+@pytest.mark.parametrize("name", SOUND_GRAMMARS)
+def test_sound_grammars_pass(name: str) -> None:
+    refusal = fault(SOUND_GRAMMARS[name])
+    assert refusal is None, refusal.message
+
+
+REFUSED_LARK = {
+    "parentheses": "start: " + "(" * 30_000 + '"a"' + ")" * 30_000,
+    "few parentheses, still too many": "start: " + "(" * 200 + '"a"' + ")" * 200,
+    "too long": "start: " + '"a" ' * 20_000,
+    "a chain of rules": "start: r0\n" + "".join(f"r{i}: r{i + 1}\n" for i in range(4_000)) + 'r4000: "a"',
+    "file import": '%import "/etc/passwd" (X)\nstart: X',
+    "relative import": "%import ..etc.passwd\nstart: passwd",
+    "nothing fits": "start: X\nX: /a/ /b/\nstart: Y",
+    "accepts nothing": 'start: start "a"',
+    "unknown name": "start: X",
+    "no start": 'x: "a"',
+    "look-around": "start: /(?=a)b/",
+    "lazy": "start: /a*?b/",
+    "priority": 'start: A\nA.2: "a"',
+    "template": 'start: _sep{A}\n_sep{x}: x\nA: "a"',
+    "declare": "%declare A\nstart: A",
+    "tilde": 'start: "a"~2..3',
+    "control token": "start: <|im_end|>",
+    "control token by number": "start: <[2]>",
+    "any token": "start: <[*]>",
+    "other grammar": "start: @client_0",
+    "options": '%llguidance {"no_forcing": true}\nstart: "a"',
+    "inline schema": "start: %json {}",
+    "rule options": "start: x\nx[max_tokens=3]: /.*/",
+    "unclosed string": 'start: "a',
+    "doubling": "start: T0\n" + "".join(f"T{i}: T{i + 1} T{i + 1}\n" for i in range(30)) + 'T30: "a"',
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_LARK)
+def test_refused_lark(name: str) -> None:
+    refusal = fault(lark(REFUSED_LARK[name]))
+    assert refusal is not None
+    assert refusal.message.startswith("Invalid lark grammar: ")
+    assert refusal.param == PARAM
+    assert "llguidance" not in refusal.message.removeprefix("Invalid lark grammar: '%llguidance'")
+    assert "\n" not in refusal.message
+
+
+@pytest.mark.parametrize(
+    "definition",
+    ["(a)" * 50_000, "(" * 200 + "a" + ")" * 200, "a+?", "(?=a)", "(a", "*a", "a\nb", r"[^\s\S]", r"\p{Nothing}"],
+)
+def test_refused_regex(definition: str) -> None:
+    refusal = fault(regex(definition))
+    assert refusal is not None
+    assert refusal.message.startswith("Invalid regex grammar: ")
+    assert "\n" not in refusal.message
+
+
+REFUSED_SCHEMAS: dict[str, tuple[Any, str]] = {
+    "not": ({**SOUND, "not": {}}, "In context=(), 'not' is not permitted."),
+    "deep inside": (
+        {"type": "object", "properties": {"x": {"type": "array", "items": {"type": "array", "uniqueItems": True}}}},
+        "In context=('properties', 'x', 'items'), 'uniqueItems' is not permitted.",
+    ),
+    "in a branch": (
+        {"type": "object", "properties": {"x": {"anyOf": [{"type": "null"}, {"type": "string", "format": "iri"}]}}},
+        "In context=('properties', 'x', 'anyOf', '1'), 'format' is not permitted.",
+    ),
+    "look-around": (
+        {"type": "object", "properties": {"x": {"type": "string", "pattern": "(?=a)b"}}},
+        "In context=('properties', 'x'), 'pattern' is not permitted.",
+    ),
+    "remote reference": (
+        {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/x"}}},
+        "In context=('properties', 'x'), reference can only point to definitions defined at the top level of the schema.",
+    ),
+    "the engine's own options": (
+        {"x-guidance": {"lenient": True}, "type": "object"},
+        "In context=(), 'x-guidance' is not permitted.",
+    ),
+    "deep": (nested(200), "In context=(), 201 levels of nesting exceeds limit of 100."),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_SCHEMAS)
+def test_refused_schemas_say_where(name: str) -> None:
+    given, reason = REFUSED_SCHEMAS[name]
+    refusal = fault(schema(given))
+    assert isinstance(refusal, InvalidSchema)
+    assert refusal.message == f"Invalid schema for response_format 'x': {reason}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "object", "properties": {"e": {"enum": [f"value {i}" for i in range(100_000)]}}},
+        {"allOf": [{"anyOf": [{"type": "object", "properties": {f"{c}{i}": {}}} for c in "ab"]} for i in range(20)]},
+        {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(5_000)}},
+        {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+    ],
+    ids=["enum", "product", "optional properties", "circle"],
+)
+def test_schemas_beyond_all_measure_are_refused(given: Any) -> None:
+    assert isinstance(fault(schema(given)), InvalidSchema)
+
+
+def test_the_part_to_blame_is_named() -> None:
+    refusal = fault(schema(SOUND), ClientGrammar(part=Part("lark", "start: ("), param="tools[1]"))
+    assert refusal is not None
+    assert refusal.param == "tools[1]"
+
+
+def test_past_the_deadline_a_grammar_is_too_complex_and_the_next_one_is_judged() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=0.5)
+        slow = schema({"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 9_999_991}}})
+        with pytest.raises(InvalidRequest, match="too complex"):
+            await checks.check((schema(SOUND), slow), "start:")
+        await checks.check((schema(SOUND),), 'start: "a"')
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_that_was_killed_while_idle_is_replaced() -> None:
+    async def run() -> None:
+        checks = GrammarChecks()
+        await checks.check((lark('start: "a"'),), 'start: "a"')
+        first = checks._process
+        assert first is not None
+        first.kill()
+        first.wait()
+        await checks.check((lark('start: "b"'),), 'start: "b"')
+        assert checks._process is not first
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_what_was_sound_is_not_tried_again() -> None:
+    async def run() -> None:
+        checks = GrammarChecks()
+        sound = (schema({"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(300)}}),)
+        await checks.check(sound, 'start: "a"')
+        process = checks._process
+        assert process is not None
+        used = process.pid
+        before = time.process_time()
+        await checks.check(sound, 'start: "a"')
+        assert time.process_time() >= before
+        assert checks._process is not None
+        assert checks._process.pid == used
+        await checks.close()
+
+    asyncio.run(run())
