@@ -108,7 +108,7 @@ def recorded() -> list[Result]:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    if value == 0 or abs(value) >= 100:
+    """Three significant digits, without an exponent; whole numbers as such."""
+    if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
