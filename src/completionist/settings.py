@@ -6,6 +6,7 @@ Unknown keys are errors. The meaning of every key is in `docs/configuration.md`,
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,8 +51,16 @@ class EngineSettings(Section):
     """None: what the processor quota allows."""
     streams: int | None = Field(default=None, ge=1, le=256)
     """Sequences that decode side by side; None: sized from memory and model."""
+    stream_tokens: int | None = Field(default=None, ge=16)
+    """Context of each of these streams; a sequence that outgrows its own moves to a long one. None: 2048."""
     context_tokens: int | None = Field(default=None, ge=16)
-    """Per sequence; None: what the model was trained for, within memory."""
+    """The most that one sequence can hold; None: what the model was trained for, within memory."""
+    long_streams: int | None = Field(default=None, ge=0, le=16)
+    """Streams of `context_tokens` for sequences that outgrow theirs; None: 1 where these are longer."""
+    kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
+    """How the memory of sequences is stored: quantised it is half or a quarter of the size, slower and less exact."""
+    cache_bytes: int | None = Field(default=None, ge=0)
+    """Host memory for prompts that may come again; None: a tenth of what is free, at most 2 GiB; 0: none is kept."""
     queue_requests: int = Field(default=256, ge=0)
     """Requests that may wait for a stream."""
 
@@ -117,4 +126,7 @@ class Settings(BaseSettings):
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server bound to `host`."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, which may begin with 127. and still be anybody's
+        return False

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Sequence
 from typing import Literal
 
 from starlette.datastructures import Headers
 
 from completionist.errors import IncorrectKey, MismatchedHeader, MissingKey
-from completionist.settings import KeySettings
+from completionist.settings import KeySettings, is_loopback
 from completionist.types.caller import Caller
 
 Scope = Literal["public", "operations", "model.read", "model.request"]
@@ -26,7 +25,7 @@ class Keys:
 
     def authenticate(self, headers: Headers, client_host: str, scope: Scope) -> Caller:
         """Who asks. Raises `Unauthenticated`."""
-        if _is_on_this_machine(client_host) and (scope == "operations" or not self._callers):
+        if is_loopback(client_host) and (scope == "operations" or not self._callers):
             caller = Caller()
         else:
             caller = self._holder(_bearer_key(headers))
@@ -55,10 +54,3 @@ def _check_names(headers: Headers, caller: Caller) -> None:
     for kind, own in (("organization", caller.organization), ("project", caller.project)):
         if any(name != own for name in headers.getlist(f"openai-{kind}")):
             raise MismatchedHeader(kind)
-
-
-def _is_on_this_machine(client_host: str) -> bool:
-    try:
-        return ipaddress.ip_address(client_host).is_loopback
-    except ValueError:
-        return False
