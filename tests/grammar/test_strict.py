@@ -171,6 +171,10 @@ FAULTS: list[tuple[Any, str]] = [
         holding({"anyOf": [{"$ref": "#/$defs/a"}, nested(1)]}, **{"$defs": {"a": nested(1)}}),
         f"{X}{SHARED}",
     ),
+    (
+        holding({"anyOf": [{"$ref": "#/$defs/a"}] * 40_000}, **{"$defs": {"a": tagged("a")}}),
+        f"{X}{SHARED}",
+    ),
     # document order: a schema before what stands in it, a property before the next
     (
         closed({"a": holding({"type": "array"}), "b": {"type": "array"}}),

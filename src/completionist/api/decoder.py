@@ -1,4 +1,4 @@
-"""Bytes become a draft of a request: small ones here, large ones in a helper process.
+"""Bytes become a draft of a request: light ones here, heavy ones in a helper process.
 
 The decoder of a large body holds the interpreter lock for its whole length, so a thread would not keep the event loop
 free; another process does. The helper starts with the first large body and is replaced when it dies.
@@ -16,7 +16,9 @@ from typing import Protocol
 from completionist.errors import APIError
 from completionist.types.request import ChatRequest, Draft
 
-MAX_BODY_BYTES_HERE = 4 * 2**20
+MAX_BODY_BYTES_HERE = 64 * 2**10
+MAX_BRACKETS_HERE = 1000
+"""Objects and arrays. The worst bodies within both bounds cost 4 ms (an ordinary chat of 20 messages 0.1 ms)."""
 
 
 class RequestDraft(Protocol):
@@ -37,7 +39,7 @@ class Decoder:
 
     async def read(self, body: bytes) -> RequestDraft:
         """Raises what `Draft.read` raises."""
-        if len(body) <= MAX_BODY_BYTES_HERE:
+        if is_light(body):
             return Draft.read(body)
         return await asyncio.to_thread(self._read_elsewhere, body)
 
@@ -60,6 +62,11 @@ class Decoder:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
             return self._pool
+
+
+def is_light(body: bytes) -> bool:
+    """Whether reading `body` is short enough for the event loop. Brackets inside strings count too: they do no harm."""
+    return len(body) <= MAX_BODY_BYTES_HERE and body.count(b"{") + body.count(b"[") <= MAX_BRACKETS_HERE
 
 
 class _Judged:
