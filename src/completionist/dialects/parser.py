@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable as Function
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -20,7 +21,6 @@ from completionist.text.channels import (
     Span,
     Thought,
     as_control,
-    overlap,
     split_controls,
     without_controls,
 )
@@ -125,18 +125,13 @@ def _beginning(atoms: Sequence[str]) -> str:
     return pattern
 
 
-def _lead(text: str) -> str:
-    """The beginning of a head that is always there as it is."""
-    return "".join(as_control(piece) if is_token else piece for piece, is_token in split_controls(text)[:1]).split()[0]
-
-
 _PIECE_CHARACTERS = 4096
 
 
 class _Calls:
     """Visible text and calls.
 
-    text ── lead ──→ head ── whole ──→ arguments ── done ──→ tail ──→ next head, or text
+    text ── may be ──→ head ── whole ──→ arguments ── done ──→ tail ──→ next head, or text
       ↑── cannot be ──┘
 
     Each state reads on from the cursor. It returns False when it needs more text than there is.
@@ -144,11 +139,8 @@ class _Calls:
 
     def __init__(self, forms: Sequence[Form], offer: Offer) -> None:
         self._tools = {tool.name: tool for tool in reversed(offer.callables)}
-        kinds = sorted({tool.is_custom for tool in offer.callables})
-        self._first = [_Head(form.head, form, is_custom=kind) for form in forms for kind in kinds]
-        self._later = [_Head(form.opening, form, is_custom=kind) for form in forms for kind in kinds]
-        self._leads = tuple({_lead(form.head) for form in forms})
-        self._lead = re.compile("|".join(re.escape(lead) for lead in self._leads))
+        heads = _heads(tuple(forms), frozenset(tool.is_custom for tool in offer.callables))
+        self._first, self._later, self._lead, self._first_or_beginning = heads
         self._buffer = ""
         self._cursor = 0
         self._at = 0
@@ -180,14 +172,14 @@ class _Calls:
         return events
 
     def _read_text(self, events: list[Event]) -> bool:
-        found = self._lead.search(self._buffer, self._cursor + self._n_not_lead)
-        if found:
-            self._show(found.start(), events)
-            self._state = self._read_head
-            return True
-        n_held = max(overlap(self._buffer[self._cursor + self._n_not_lead :], lead) for lead in self._leads)
-        self._show(len(self._buffer) - n_held, events)
-        return False
+        lead = self._lead.search(
+            self._buffer, self._cursor + self._n_not_lead
+        )  # most text has none: a quick look first
+        found = self._first_or_beginning.search(self._buffer, lead.start()) if lead else None
+        start = found.start() if found else len(self._buffer)
+        self._show(start, events)
+        self._state = self._read_head
+        return start < len(self._buffer)
 
     def _show(self, end: int, events: list[Event]) -> None:
         events += without_controls(Content(self._buffer[self._cursor : end], self._at + self._cursor))
@@ -252,6 +244,32 @@ class _Calls:
         if rest:
             self._state = self._read_later_head
         return bool(rest)
+
+
+class _Heads(NamedTuple):
+    """What the calls of some forms begin with: the first one, and those after it."""
+
+    first: list[_Head]
+    later: list[_Head]
+    lead: re.Pattern[str]
+    """One character that any first head begins with."""
+    first_or_beginning: re.Pattern[str]
+
+
+@lru_cache(maxsize=64)
+def _heads(forms: tuple[Form, ...], kinds: frozenset[bool]) -> _Heads:
+    """The same for every choice and every request to a model, and dear to make."""
+    first = [_Head(form.head, form, is_custom=kind) for form in forms for kind in sorted(kinds)]
+    later = [_Head(form.opening, form, is_custom=kind) for form in forms for kind in sorted(kinds)]
+    lead = re.compile(f"[{re.escape(''.join({form.head[0] for form in forms}))}]")
+    return _Heads(first, later, lead, _any_of(first))
+
+
+def _any_of(heads: Sequence[_Head]) -> re.Pattern[str]:
+    """Finds the first place where one of `heads` stands, or may stand once more text has come."""
+    whole = (head.whole.pattern for head in heads)
+    beginning = (f"{head.partial.pattern}\\Z" for head in heads)
+    return re.compile("|".join(dict.fromkeys([*whole, *beginning])))
 
 
 class _Tail:

@@ -30,7 +30,7 @@ class Arguments(Protocol):
 
 
 class JSONValue:
-    """One JSON value, given as it was written. Only its extent is judged: strings and brackets, not whether it is sound."""
+    """One JSON value, given as it was written, without blanks before it. Only its extent is judged: strings and brackets, not whether it is sound."""
 
     def __init__(self) -> None:
         self.is_done = False
@@ -41,6 +41,8 @@ class JSONValue:
         self._kind = ""  # of the whole value: "", then container, string or scalar
 
     def feed(self, text: str) -> str:
+        if not self._kind:
+            text = text.lstrip()
         at = 0
         while at < len(text) and not self.is_done:
             at = self._in_string_step(text, at) if self._in_string else self._step(text, at)
@@ -64,8 +66,6 @@ class JSONValue:
         return found.end()
 
     def _begin(self, text: str, at: int) -> int:
-        if text[at].isspace():
-            return at + 1
         self._kind = "container" if text[at] in "{[" else "string" if text[at] == '"' else "scalar"
         if self._kind == "scalar":
             return at
