@@ -10,9 +10,10 @@ import logging
 import logging.handlers
 import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import msgspec
@@ -22,6 +23,7 @@ from completionist.settings import LogSettings
 _MAX_VALUE_CHARACTERS = 512
 _MAX_TRACE_CHARACTERS = 16_384
 _MAX_QUEUED_RECORDS = 10_000
+_MAX_FLUSH_S = 2.0
 _ROOT = "completionist"
 
 
@@ -47,19 +49,26 @@ def logging_to(stream: TextIO | None, settings: LogSettings) -> Iterator[None]:
     """Write the log of this process to `stream` (None: standard error) for as long as the context is open."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JSONFormatter() if settings.format == "json" else _TextFormatter())
-    records: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_QUEUED_RECORDS)
-    listener = logging.handlers.QueueListener(records, handler)
+    records: queue.Queue[logging.LogRecord | None] = queue.Queue(_MAX_QUEUED_RECORDS)
+    writer = threading.Thread(target=_write, args=(records, handler), name="log", daemon=True)
     root = logging.getLogger(_ROOT)
     root.setLevel(settings.level.upper())
     root.propagate = False
     entrance = _Entrance(records)
     root.addHandler(entrance)
-    listener.start()
+    writer.start()
     try:
         yield
     finally:
         root.removeHandler(entrance)
-        listener.stop()
+        with suppress(queue.Full):
+            records.put(None, timeout=_MAX_FLUSH_S)
+        writer.join(_MAX_FLUSH_S)
+
+
+def _write(records: queue.Queue[logging.LogRecord | None], handler: logging.Handler) -> None:
+    for record in iter(records.get, None):
+        handler.handle(record)
 
 
 class _Entrance(logging.handlers.QueueHandler):

@@ -1,0 +1,82 @@
+"""A whole server process on a real port, with the loop and the signals that users get.
+
+Run as a module it is that process: `python -m tests.support.process SCRIPT SETTINGS`, where SCRIPT names a script of this
+file and SETTINGS is JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from completionist.app import Serving, serve
+from completionist.engine.base import Prompt
+from completionist.engine.scripted import Crash, Move, Pause, Script, friendly
+from completionist.settings import Settings
+
+_ROOT = Path(__file__).parents[2]
+
+
+def held(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """Says a word and then nothing, for ever."""
+    return [[b"word", Pause(math.inf)]] * prompt.n
+
+
+def slow(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """Takes about a second."""
+    return [[b"High", Pause(1), b" water"]] * prompt.n
+
+
+def crashing(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """Kills the engine."""
+    return [[b"word", Crash(restart_s=0.5)]] * prompt.n
+
+
+SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, held, slow, crashing)}
+
+
+class ServerProcess:
+    """A running server process."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+        self.port = int(url.rpartition(":")[2])
+        self.facts = psutil.Process(process.pid)
+
+    def wait(self) -> tuple[int, str]:
+        """Exit code and log, once it has ended."""
+        _, log = self.process.communicate(timeout=30)
+        return self.process.returncode, log
+
+
+@contextmanager
+def server_process(
+    script: Callable[..., object] = friendly, settings: Settings | None = None
+) -> Iterator[ServerProcess]:
+    """Start a server; it is killed at the end if it still runs."""
+    settings = settings or Settings()
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": 0})})
+    command = [sys.executable, "-m", "tests.support.process", script.__name__, settings.model_dump_json()]
+    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url, process.communicate(timeout=30)[1]
+            yield ServerProcess(process, url)
+        finally:
+            process.kill()
+
+
+def _announce(serving: Serving) -> None:
+    print(serving.url, flush=True)  # noqa: T201 (the parent reads it)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(Settings.model_validate_json(sys.argv[2]), _announce, script=SCRIPTS[sys.argv[1]]))
