@@ -8,6 +8,8 @@ from random import Random
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
+from completionist.engine.base import GrammarSpec
+from completionist.grammar.bounds import parser_limits
 from completionist.text.channels import as_control
 from tests.dialects.families import CONTROLS, EOS, N_BYTES, WORDS, control_id
 
@@ -39,9 +41,9 @@ class Walker:
         self._vocabulary = _Vocabulary(family)
         self._tokenizer = LLTokenizer(TokenizerWrapper(self._vocabulary))
 
-    def walk(self, grammar: str, random: Random, *, max_tokens: int) -> tuple[list[str], bool]:
+    def walk(self, grammar: GrammarSpec, random: Random, *, max_tokens: int) -> tuple[list[str], bool]:
         """The text of each token, and whether the end was reached."""
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        matcher = LLMatcher(self._tokenizer, grammar.source, log_level=0, limits=parser_limits(grammar))
         decoder = codecs.getincrementaldecoder("utf-8")("strict")
         symbols: list[str] = []
         for _ in range(max_tokens):
@@ -55,9 +57,9 @@ class Walker:
                 symbols.append(decoder.decode(self._vocabulary.tokens[token]))
         return symbols, False
 
-    def accepts(self, grammar: str, text: list[str]) -> bool:
+    def accepts(self, grammar: GrammarSpec, text: list[str]) -> bool:
         """Whether `text`, control tokens as separate strings, is a whole answer."""
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        matcher = LLMatcher(self._tokenizer, grammar.source, log_level=0, limits=parser_limits(grammar))
         for piece in text:
             ids = [self._control(piece)] if piece == as_control(piece[1:-1]) else self._vocabulary(piece)
             if matcher.try_consume_tokens(ids) < len(ids):

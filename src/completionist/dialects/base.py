@@ -17,7 +17,7 @@ import msgspec
 from completionist.dialects.harmony_channels import MessageChannels
 from completionist.dialects.history import History, Turn, written_for
 from completionist.dialects.parser import FormParser, Parser
-from completionist.engine.base import ModelCard
+from completionist.engine.base import GrammarSpec, ModelCard
 from completionist.grammar.compile import Layout, ThinkingState, answer_grammar
 from completionist.grammar.forms import Offer
 from completionist.text.channels import Channels, as_control, split_controls
@@ -63,7 +63,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         offer: Offer | None,
         schema: Mapping[str, Any] | None,
         thinking: ThinkingState,
-    ) -> str | None:
+    ) -> GrammarSpec | None:
         """The grammar of the whole answer (`grammar.compile`), None where it is free."""
         return answer_grammar(self.layout, Vocabulary(card).control_ids, offer=offer, schema=schema, thinking=thinking)
 

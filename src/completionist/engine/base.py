@@ -38,6 +38,17 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """Signed 64 bit; choice i draws from (seed, i) and from nothing else."""
 
 
+class GrammarSpec(msgspec.Struct, frozen=True):
+    """What a choice may look like, from its first token to its last: thinking, free text and calls are part of it.
+
+    `source` is a grammar of llguidance, in Lark or as JSON list of grammars. Where a client wrote rules of it
+    (`has_client_rules`) it gets less room to be ambiguous in.
+    """
+
+    source: str
+    has_client_rules: bool
+
+
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an engine."""
 
@@ -49,6 +60,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     """Per choice; None: to the end of the context."""
     sampling: Sampling
+    grammar: GrammarSpec | None = None
+    """None: free text."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -16,14 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from completionist.engine.base import GrammarSpec
 from completionist.errors import InvalidRequest
-from completionist.grammar.checker import HEADER, Check, Verdict
-from completionist.grammar.trial import Fault, Part
+from completionist.grammar.frames import HEADER, Check, Fault, Part, Verdict
 from completionist.types.refusals import InvalidSchema
 
 DEADLINE_S = 5.0
 _MAX_REMEMBERED = 4096
 _COMMAND = (sys.executable, "-P", "-m", "completionist.grammar.checker")
+_NOTHING = GrammarSpec("start:", has_client_rules=False)
 _TOO_COMPLEX = "it is too complex."
 
 
@@ -50,11 +51,11 @@ class GrammarChecks:
         self._process: subprocess.Popen[bytes] | None = None
         self._sound: OrderedDict[bytes, None] = OrderedDict()
 
-    async def check(self, clients: tuple[ClientGrammar, ...], grammar: str) -> None:
+    async def check(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec) -> None:
         """Raises `InvalidRequest` for the first of `clients` that cannot be used. A caller may leave at any time."""
         if clients:
             loop = asyncio.get_running_loop()
-            fault = await loop.run_in_executor(self._thread, self._fault, clients, grammar)
+            fault = await loop.run_in_executor(self._thread, self._fault, clients, whole)
             if fault is not None:
                 raise clients[fault.part].refusal(fault.reason)
 
@@ -62,8 +63,8 @@ class GrammarChecks:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._end_process)
         self._thread.shutdown()
 
-    def _fault(self, clients: tuple[ClientGrammar, ...], grammar: str) -> Fault | None:
-        body = msgspec.msgpack.encode(Check(tuple(client.part for client in clients), grammar))
+    def _fault(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec) -> Fault | None:
+        body = msgspec.msgpack.encode(Check(tuple(client.part for client in clients), whole))
         key = hashlib.sha256(body).digest()
         if key in self._sound:
             self._sound.move_to_end(key)
@@ -78,7 +79,7 @@ class GrammarChecks:
     def _blame(self, clients: tuple[ClientGrammar, ...]) -> int:
         """The first part that the process does not survive by itself; the first of all where each of them is harmless."""
         for i, client in enumerate(clients if len(clients) > 1 else ()):
-            if self._ask(msgspec.msgpack.encode(Check((client.part,), "start:"))) is None:
+            if self._ask(msgspec.msgpack.encode(Check((client.part,), _NOTHING))) is None:
                 return i
         return 0
 

@@ -1,36 +1,22 @@
-"""The process that tries clients' grammars. It holds nothing, so it may die or be killed at any time.
+"""The process that tries clients' grammars, from standard input to standard output (`grammar.frames`).
 
-question and answer: u32 little-endian length · msgpack body, over standard input and output
+It holds nothing, so it may die or be killed at any time.
 """
 
 from __future__ import annotations
 
 import resource
-import struct
 import sys
 import threading
 from typing import BinaryIO
 
 import msgspec
 
-from completionist.grammar.trial import Fault, Part, Trials
+from completionist.grammar.frames import HEADER, Check, Verdict
+from completionist.grammar.trial import Trials
 
-HEADER = struct.Struct("<I")
 _MEMORY_BYTES = 1 << 30
 _STACK_BYTES = 256 << 20
-
-
-class Check(msgspec.Struct, frozen=True):
-    """The client's `parts` of the answer's whole `grammar`."""
-
-    parts: tuple[Part, ...]
-    grammar: str
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """None: the engine can take the grammar."""
-
-    fault: Fault | None
 
 
 def main() -> None:
@@ -49,7 +35,7 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     decoder = msgspec.msgpack.Decoder(Check)
     while header := source.read(HEADER.size):
         check = decoder.decode(source.read(*HEADER.unpack(header)))
-        body = msgspec.msgpack.encode(Verdict(trials.fault(check.parts, check.grammar)))
+        body = msgspec.msgpack.encode(Verdict(trials.fault(check.parts, check.whole)))
         sink.write(HEADER.pack(len(body)) + body)
         sink.flush()
 

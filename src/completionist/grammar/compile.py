@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from completionist.engine.base import GrammarSpec
 from completionist.grammar.forms import (
     INPUT_CLOSING,
     INPUT_KEY,
@@ -60,8 +61,8 @@ def answer_grammar(
     offer: Offer | None,
     schema: Mapping[str, Any] | None,
     thinking: ThinkingState,
-) -> str | None:
-    """A grammar in llguidance's JSON form, or None where nothing is constrained.
+) -> GrammarSpec | None:
+    """None where nothing is constrained.
 
     `schema` is that of the visible text, `{"type": "object"}` for JSON mode. Raises `UnknownControlToken`.
     """
@@ -82,12 +83,13 @@ class _Writer:
         self._lines: list[str] = []
         self._clients: list[dict[str, str]] = []
 
-    def write(self, thinking: ThinkingState) -> str:
+    def write(self, thinking: ThinkingState) -> GrammarSpec:
         self._rule("start", f"{self._thinking(thinking)} answer")
         self._rule("answer", " | ".join(self._answers()))
         self._rule("TEXT", ANY_TEXT)
         main = {"lark_grammar": "\n".join(self._lines)}
-        return json.dumps({"grammars": [main, *self._clients]}, ensure_ascii=False)
+        source = json.dumps({"grammars": [main, *self._clients]}, ensure_ascii=False)
+        return GrammarSpec(source, has_client_rules=bool(self._clients))
 
     def _thinking(self, state: ThinkingState) -> str:
         thinking = self._layout.thinking

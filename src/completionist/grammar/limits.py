@@ -12,6 +12,8 @@ MAX_CHARACTERS = 65_536
 MAX_RULES = 1000
 MAX_GROUPS = 100
 """Open at one place."""
+MAX_NESTED_COUNT = 1000
+"""What counts inside one another multiply to, `(a{0,30}){0,30}` being 900: beyond it masks take longer than steps."""
 
 _TOKEN = re.compile(
     r"""
@@ -27,7 +29,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_PART_OF_EXPRESSION = re.compile(r"\\.|[\[\]()]|(?P<lazy>(?:[*+?]|\{[0-9,]{1,12}\})\?)", re.DOTALL)
+_PART_OF_EXPRESSION = re.compile(
+    r"\\.|[\[\]()]|(?P<lazy>(?:[*+?]|\{[0-9,]{1,12}\})\?)|\{(?P<least>[0-9]{1,9})(?:,(?P<most>[0-9]{0,9}))?\}",
+    re.DOTALL,
+)
 _IMPORT = re.compile(r"\s*common\b|\s*\(?\s*\.?common\b")
 _REFUSED_MARKS = {
     '"': "a string is not closed",
@@ -55,21 +60,35 @@ def regex_fault(definition: str) -> str | None:
         return f"the definition is longer than {MAX_CHARACTERS} characters"
     if "\n" in definition or "\r" in definition:
         return "the expression must be one line"
-    return _expression_fault(definition)
+    return expression_fault(definition)
 
 
-def _expression_fault(expression: str) -> str | None:
-    depth, is_in_class = 0, False
+def expression_fault(expression: str) -> str | None:
+    """Of the patterns in schemas too."""
+    counts = [1]  # the largest in each open group
+    is_in_class, closed_at = False, -1
+    last_count = 1  # of the group that was closed last
     for found in _PART_OF_EXPRESSION.finditer(expression):
-        if found["lazy"] and not is_in_class:
-            return "lazy quantifiers are not supported"
         part = found[0]
         if part in "[]":
             is_in_class = part == "["
-        elif not is_in_class:
-            depth += (part == "(") - (part == ")")
-            if depth > MAX_GROUPS:
-                return _TOO_DEEP
+        elif is_in_class:
+            continue
+        elif found["lazy"]:
+            return "lazy quantifiers are not supported"
+        elif part == "(":
+            counts.append(1)
+        elif part == ")" and len(counts) > 1:
+            last_count, closed_at = counts.pop(), found.end()
+            counts[-1] = max(counts[-1], last_count)
+        elif found["least"]:
+            inner = last_count if found.start() == closed_at else 1
+            count = inner * int(found["most"] or found["least"])
+            if inner > 1 and count > MAX_NESTED_COUNT:
+                return f"counts inside one another multiply to more than {MAX_NESTED_COUNT}"
+            counts[-1] = max(counts[-1], count)
+        if len(counts) > MAX_GROUPS:
+            return _TOO_DEEP
     return None
 
 
@@ -103,7 +122,7 @@ class _Scan:
         return None
 
     def _regex(self, found: re.Match[str]) -> str | None:
-        return _expression_fault(found[0])
+        return expression_fault(found[0])
 
     def _directive(self, found: re.Match[str]) -> str | None:
         word = found[0][1:].strip()

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLMatcher, LLTokenizer
 
+from completionist.engine.base import GrammarSpec
+from completionist.grammar.bounds import parser_limits
+from completionist.grammar.frames import Fault, Part
 from completionist.grammar.lark import OPTIONS_KEY, json_value, regex
-from completionist.grammar.limits import lark_fault, regex_fault
+from completionist.grammar.limits import expression_fault, lark_fault, regex_fault
 from completionist.grammar.strict import NOT_AT_TOP
 from completionist.types.schemas import Path, Schema, context, nesting, subschemas
 
-_LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, max_lexer_states=50_000, verbose_errors=False)
 _MAX_TRIALS = 300
 _MAX_LEVELS = 100
 """Of JSON inside a schema; the compiler's own limit is a little above."""
@@ -27,49 +28,35 @@ _SHARED = ("$defs", "definitions")
 _MAX_REASON_CHARACTERS = 160
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One grammar of a client; a schema is JSON text."""
-
-    kind: Literal["schema", "lark", "regex"]
-    source: str
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """`part` is the position of the part to blame, `reason` the end of the message that tells the client."""
-
-    part: int
-    reason: str
-
-
 class Trials:
     """Compiles grammars to see what happens."""
 
     def __init__(self) -> None:
         self._tokenizer = LLTokenizer("byte")
 
-    def fault(self, parts: Sequence[Part], grammar: str) -> Fault | None:
-        """The first fault of a part, else that of the whole `grammar`, which is laid to the first part."""
+    def fault(self, parts: Sequence[Part], whole: GrammarSpec) -> Fault | None:
+        """The first fault of a part, else that of the whole, which is laid to the first part."""
         for i, part in enumerate(parts):
             reason = self._part_fault(part)
             if reason:
                 return Fault(i, reason)
-        return Fault(0, "it is too complex.") if self._error(grammar) else None
+        return Fault(0, "it is too complex.") if self._error(whole) else None
 
     def _part_fault(self, part: Part) -> str | None:
         match part.kind:
             case "schema":
                 return _SchemaTrial(self, json.loads(part.source)).fault()
             case "lark":
-                return lark_fault(part.source) or self._error(part.source)
+                return lark_fault(part.source) or self._error(_rules(part.source))
             case "regex":
-                return regex_fault(part.source) or self._error(f"start: {regex(part.source)}")
+                return regex_fault(part.source) or self._error(_rules(f"start: {regex(part.source)}"))
 
     def compiles(self, schema: Schema) -> bool:
-        return self._error(f"start: {json_value(schema)}") is None
+        return self._error(GrammarSpec(f"start: {json_value(schema)}", has_client_rules=False)) is None
 
-    def _error(self, grammar: str) -> str | None:
+    def _error(self, spec: GrammarSpec) -> str | None:
         """Compiles, then takes some steps: much shows only when the first characters are to be chosen."""
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=_LIMITS)
+        matcher = LLMatcher(self._tokenizer, spec.source, log_level=0, limits=parser_limits(spec))
         for _ in range(_N_STEPS):
             if matcher.is_error() or matcher.is_stopped():
                 break
@@ -77,6 +64,10 @@ class Trials:
             if allowed is not None and not matcher.is_error():
                 matcher.consume_token(allowed)
         return _told(matcher.get_error()) if matcher.is_error() else None
+
+
+def _rules(lark: str) -> GrammarSpec:
+    return GrammarSpec(lark, has_client_rules=True)
 
 
 def _first_bit(mask: bytes) -> int | None:
@@ -105,6 +96,9 @@ class _SchemaTrial:
         n_levels = nesting(self._root)
         if n_levels > _MAX_LEVELS:
             return f"{context(())}{n_levels} levels of nesting exceeds limit of {_MAX_LEVELS}."
+        for path, node in subschemas(self._root):
+            if isinstance(expression := node.get("pattern"), str) and expression_fault(expression):
+                return f"{context(path)}'pattern' is not permitted."
         return None if self._compiles(self._root) else self._blame((), self._root)
 
     def _blame(self, path: Path, node: Schema) -> str:

@@ -17,25 +17,19 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
+from completionist.engine.base import GrammarSpec
 from completionist.engine.llama.capi import ffi
 from completionist.engine.llama.model import Model
+from completionist.grammar.bounds import parser_limits
 
 _NOT_TEXT = 1 << 0 | 1 << 1 | 1 << 3  # unknown, unused, control
 _SPECIAL = b"\xff"  # what llguidance wants in front of a token that is not text; no UTF-8 text has this byte
 _MAX_KEPT = 64
 _STACK_BYTES = 256 << 20  # address space, touched only as far as a grammar recurses
 _NICENESS = 19
-
-_LIMITS = LLParserLimits(
-    initial_lexer_fuel=1_000_000,
-    step_lexer_fuel=200_000,
-    step_max_items=50_000,
-    max_lexer_states=50_000,
-    verbose_errors=False,
-)
 
 
 class GrammarFailed(Exception):
@@ -112,47 +106,47 @@ class Grammars:
         """Takes 0.3 to 1 s: the whole vocabulary is read."""
         self._size = model.vocabulary_size
         self._tokenizer = _tokenizer(model)
-        self._kept: OrderedDict[str, Matcher] = OrderedDict()
+        self._kept: OrderedDict[GrammarSpec, Matcher] = OrderedDict()
         self._lock = threading.Lock()
 
-    def compile(self, source: str) -> Future[Matcher]:
-        """A matcher at the beginning of the grammar `source`, or `GrammarFailed`, in the future. Any thread may ask."""
+    def compile(self, spec: GrammarSpec) -> Future[Matcher]:
+        """A matcher at the beginning of the grammar, or `GrammarFailed`, in the future. Any thread may ask."""
         future: Future[Matcher] = Future()
         with self._lock:
-            kept = self._kept.get(source)
+            kept = self._kept.get(spec)
             if kept is not None:
-                self._kept.move_to_end(source)
+                self._kept.move_to_end(spec)
                 future.set_result(kept.copy())
                 return future
-            self._start(source, future)
+            self._start(spec, future)
         return future
 
-    def _start(self, source: str, future: Future[Matcher]) -> None:
+    def _start(self, spec: GrammarSpec, future: Future[Matcher]) -> None:
         """The stack of a thread is set for the whole process, so it is set and put back under the lock."""
         before = threading.stack_size(_STACK_BYTES)
         try:
-            threading.Thread(target=self._run, args=(source, future), name="grammar", daemon=True).start()
+            threading.Thread(target=self._run, args=(spec, future), name="grammar", daemon=True).start()
         finally:
             threading.stack_size(before)
 
-    def _run(self, source: str, future: Future[Matcher]) -> None:
+    def _run(self, spec: GrammarSpec, future: Future[Matcher]) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         try:
-            matcher = self._compile(source)
+            matcher = self._compile(spec)
         except GrammarFailed as error:
             future.set_exception(error)
             return
-        self._keep(source, matcher)
+        self._keep(spec, matcher)
         future.set_result(matcher.copy())
 
-    def _compile(self, source: str) -> Matcher:
-        matcher = Matcher(LLMatcher(self._tokenizer, source, log_level=0, limits=_LIMITS), self._size)
+    def _compile(self, spec: GrammarSpec) -> Matcher:
+        matcher = Matcher(LLMatcher(self._tokenizer, spec.source, log_level=0, limits=parser_limits(spec)), self._size)
         matcher.allowed()  # what fits nothing is told now, and the first mask is the dearest
         return matcher
 
-    def _keep(self, source: str, matcher: Matcher) -> None:
+    def _keep(self, spec: GrammarSpec, matcher: Matcher) -> None:
         with self._lock:
-            self._kept[source] = matcher
+            self._kept[spec] = matcher
             while len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
 

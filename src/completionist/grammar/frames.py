@@ -1,0 +1,42 @@
+"""What travels between the API process and the one that tries grammars: one question, one answer.
+
+u32 little-endian length · msgpack body
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+import msgspec
+
+from completionist.engine.base import GrammarSpec
+
+HEADER = struct.Struct("<I")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One grammar of a client; a schema is JSON text."""
+
+    kind: Literal["schema", "lark", "regex"]
+    source: str
+
+
+class Check(msgspec.Struct, frozen=True):
+    """The client's `parts` of the `whole` grammar of an answer."""
+
+    parts: tuple[Part, ...]
+    whole: GrammarSpec
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """`part` is the position of the part to blame, `reason` the end of the message that tells the client."""
+
+    part: int
+    reason: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """None: the engine can take the grammar."""
+
+    fault: Fault | None
