@@ -159,11 +159,14 @@ class Channels:
         """Decide between thinking and answer as soon as the beginning shows which; what follows the decision."""
         opening, stripped = self._opening, text.lstrip()
         self._held = ""
+        if len(text) - len(stripped) > _MAX_BLANKS:
+            self._state = "answer"
+            return text
         if stripped.startswith(opening):
             self._state = "thinking"
             self._at += len(text) - len(stripped) + len(opening)
             return stripped[len(opening) :]
-        if opening.startswith(stripped) and len(text) - len(stripped) <= _MAX_BLANKS:
+        if opening.startswith(stripped):
             self._held = text
             return ""
         self._state = "answer"
