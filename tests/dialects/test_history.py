@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from completionist.dialects.choose import NAMES, DialectUnfit, choose
@@ -160,16 +161,28 @@ def test_one_call_to_a_turn_tells_the_same_story(family: str) -> None:
 
 def test_short_ids_still_belong_together() -> None:
     turns = dialect("mistral").write(turns_of(MESSAGES))
+    assert [turn.role for turn in turns] == ["system", "user", "assistant", "tool", "tool", "assistant", "user"]
     ids = [call.id for call in turns[2].calls]
     assert ids == [turn.answers for turn in turns if turn.role == "tool"]
     assert all(len(call_id) == 9 and call_id.isalnum() for call_id in ids)
+
+
+def test_text_beside_calls_has_a_turn_of_its_own_where_it_would_hide_them() -> None:
+    given = card("deepseek")
+    template = f"{given.chat_template}{{% if message['content'] is none %}}{{{{ tool['function']['arguments'] }}}}"
+    speaker = choose(msgspec.structs.replace(given, chat_template=template))
+    turns = speaker.write(turns_of(MESSAGES))[2:4]
+    assert [(turn.content, len(turn.calls)) for turn in turns] == [("Looking.", 0), (None, 2)]
+    silent = speaker.messages(turns)[1]
+    assert silent["content"] is None
+    assert silent["tool_calls"][0]["function"]["arguments"] == '{"harbour": "Brest"}'
 
 
 def test_where_nothing_is_known_of_tools_everything_is_text() -> None:
     turns = dialect("plain").write(turns_of(MESSAGES))
     assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
     assert not any(turn.calls for turn in turns)
-    assert '<tool_call>\n{"name": "get_tide", "arguments": {"harbour": "Brest"}}\n</tool_call>' in turns[2].content
+    assert '<tool_call>\n{"name": "get_tide", "arguments": {"harbour": "Brest"}}\n</tool_call>' in str(turns[2].content)
     assert turns[3].content == "Result of get_tide:\n12:40\n\nResult of say:\nsaid\n\nAnd?"
     assert dialect("plain").write(turns_of(MESSAGES[:-1]))[-1].role == "user"
 
@@ -198,4 +211,4 @@ def test_what_the_prompt_ends_with_says_whether_the_model_thinks() -> None:
     assert thinker.thinking_after("…<|im_start|>assistant\n<think>\n\n</think>\n\n") == "closed"
     assert thinker.thinking_after("…<|im_start|>assistant\n") == "possible"
     assert dialect("hermes").thinking_after("<think>") == "closed"
-    assert dialect("harmony").thinking_after("<|start|>assistant") == "possible"
+    assert dialect("harmony").thinking_after("Hi<|end|><|start|>assistant") == "possible"

@@ -151,3 +151,12 @@ def test_thinking_that_the_template_opened_comes_first(family: str, prompt_end: 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_free_text_needs_no_grammar(family: str) -> None:
     assert dialect(family).grammar(card(family), offer=None, schema=None, thinking="possible") is None
+
+
+def test_a_header_is_written_for_a_model_that_is_not_to_think() -> None:
+    speaker = dialect("harmony")
+    grammar = speaker.grammar(card("harmony"), offer=None, schema=None, thinking="closed")
+    assert grammar is not None
+    symbols, _ = walker_of("harmony").walk(grammar, Random(1), max_tokens=20)  # noqa: S311 - a repeatable walk
+    assert "".join(symbols[:3]) == "\udc00<|channel|>\udc01final\udc00<|message|>\udc01"
+    assert read(speaker.parser(None, "closed"), symbols) == Answer(text="".join(symbols[3:]))

@@ -72,6 +72,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         thinking = self.layout.thinking
         if thinking is None:
             return "closed"
+        if self.is_message_wise:  # the closing marker begins every message of the model
+            return "possible"
         end = prompt.rstrip()
         if end.endswith(_spelled(thinking.opening).rstrip()):
             return "open"
@@ -80,6 +82,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     def write(self, turns: Sequence[Turn]) -> list[Turn]:
         """Turns as this family's template takes them."""
         return written_for(self.history, turns)
+
+    def messages(self, turns: Sequence[Turn]) -> list[Mapping[str, Any]]:
+        """The template's variable of that name, from turns that were written for it."""
+        return [turn.as_message(has_text_arguments=self.history.has_text_arguments) for turn in turns]
 
 
 def _spelled(marker: str) -> str:

@@ -16,6 +16,7 @@ V3 and R1, the distilled models among them:
 from __future__ import annotations
 
 from completionist.dialects.base import Dialect, Vocabulary
+from completionist.dialects.history import History
 from completionist.dialects.thinking import thinking_of
 from completionist.engine.base import ModelCard
 from completionist.grammar.compile import Layout
@@ -41,4 +42,11 @@ def deepseek(card: ModelCard) -> Dialect | None:
         separator="\n" if is_fenced else "",
         section_closing=marker(_SECTION_END),
     )
-    return Dialect(name="deepseek", layout=Layout(forms=(form,), thinking=thinking_of(card)))
+    return Dialect(
+        name="deepseek",
+        layout=Layout(forms=(form,), thinking=thinking_of(card)),
+        history=History(
+            has_silent_calls="message['content'] is none" in template,
+            has_text_arguments="'arguments']" in template and "'arguments'] | tojson" not in template,
+        ),
+    )

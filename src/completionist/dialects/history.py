@@ -37,20 +37,21 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One message, all roles alike."""
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: str
+    content: str | None
+    """None only beside calls, where a template wants it so."""
     calls: tuple[Call, ...] = ()
     answers: str = ""
     """The id of the call that a tool turn answers."""
     name: str | None = None
     """The participant; in a tool turn the tool."""
 
-    def as_message(self) -> Mapping[str, Any]:
+    def as_message(self, *, has_text_arguments: bool = False) -> Mapping[str, Any]:
         """What templates expect: keys that say nothing are left out, for some templates ask which are there."""
         message: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.name is not None:
             message["name"] = self.name
         if self.calls:
-            message["tool_calls"] = [_template_call(call) for call in self.calls]
+            message["tool_calls"] = [_template_call(call, has_text_arguments) for call in self.calls]
         if self.role == "tool":
             message["tool_call_id"] = self.answers
         return message
@@ -62,6 +63,12 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     max_calls_per_turn: int | None = None
     has_short_ids: bool = False
     """Ids must have nine letters and digits."""
+    is_alternating: bool = False
+    """Calls and results apart, user and assistant take turns."""
+    has_silent_calls: bool = False
+    """A turn has either text or calls."""
+    has_text_arguments: bool = False
+    """The template writes arguments as they are, and fails on anything but text."""
     is_text: bool = False
     """The template knows neither calls nor results."""
 
@@ -100,12 +107,9 @@ def _call(call: ToolCall) -> Call:
     return Call(call.id, call.custom.name, _dumped({INPUT_KEY: call.custom.input}))
 
 
-def _template_call(call: Call) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": call.name, "arguments": _decoded(call.arguments)},
-    }
+def _template_call(call: Call, has_text_arguments: bool) -> dict[str, Any]:
+    arguments = call.arguments if has_text_arguments else _decoded(call.arguments)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _decoded(arguments: str) -> object:
@@ -127,7 +131,26 @@ def written_for(history: History, turns: Sequence[Turn]) -> list[Turn]:
         turns = [_with_short_ids(turn) for turn in turns]
     if history.max_calls_per_turn is not None:
         turns = _spread(turns, history.max_calls_per_turn)
-    return list(turns)
+    if history.has_silent_calls:
+        turns = [part for turn in turns for part in _silenced(turn)]
+    return _alternated(turns) if history.is_alternating else list(turns)
+
+
+def _silenced(turn: Turn) -> list[Turn]:
+    if not turn.calls:
+        return [turn]
+    silent = msgspec.structs.replace(turn, content=None)
+    return [Turn(role=turn.role, content=turn.content, name=turn.name), silent] if turn.content else [silent]
+
+
+def _alternated(turns: Sequence[Turn]) -> list[Turn]:
+    """An answer without words between results and a user who did not wait for one."""
+    alternated: list[Turn] = []
+    for turn in turns:
+        if turn.role == "user" and alternated and alternated[-1].role == "tool":
+            alternated.append(Turn(role="assistant", content=""))
+        alternated.append(turn)
+    return alternated
 
 
 def _with_short_ids(turn: Turn) -> Turn:
@@ -169,7 +192,7 @@ def _as_text(turns: Sequence[Turn]) -> Iterator[Turn]:
             results.append(f"Result of {turn.name or 'the call'}:\n{turn.content}")
             continue
         if results and turn.role == "user":
-            yield Turn(role="user", content="\n\n".join([*results, turn.content]), name=turn.name)
+            yield Turn(role="user", content="\n\n".join([*results, turn.content or ""]), name=turn.name)
             results = []
             continue
         if results:

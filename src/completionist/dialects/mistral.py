@@ -33,7 +33,7 @@ def mistral(card: ModelCard) -> Dialect | None:
     return Dialect(
         name="mistral",
         layout=Layout(forms=(form,), thinking=thinking_of(card)),
-        history=History(has_short_ids=True),
+        history=History(has_short_ids=True, is_alternating=True),
     )
 
 

@@ -62,11 +62,13 @@ def answer_grammar(
     schema: Mapping[str, Any] | None,
     thinking: ThinkingState,
 ) -> GrammarSpec | None:
-    """None where nothing is constrained.
+    """None where nothing is constrained. Where every message has a header, the one of visible text is written for a model
+    that is not to think.
 
     `schema` is that of the visible text, `{"type": "object"}` for JSON mode. Raises `UnknownControlToken`.
     """
-    if offer is None and schema is None:
+    is_header_forced = bool(layout.content_opening) and thinking == "closed"
+    if offer is None and schema is None and not is_header_forced:
         return None
     writer = _Writer(layout, control_ids, offer, schema)
     return writer.write(thinking)
