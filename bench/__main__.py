@@ -11,7 +11,6 @@ from bench.results import Result
 from completionist.errors import OperatorError
 
 SCENARIOS = (
-    "bare_speed",
     "http",
     "api_cost",
     "startup",
@@ -46,7 +45,7 @@ def main() -> int:
 
 def _run(name: str, options: Options) -> Result:
     scenario = import_module(f"bench.{name}")
-    result = run_scenario(name.removesuffix("_speed"), scenario.TITLE, scenario.measure, options)
+    result = run_scenario(name, scenario.TITLE, scenario.measure, options)
     if not options.is_json:
         show_or_dump([result], as_json=False)
         print(f"  {result.duration_s:.0f} s\n", flush=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from bench.client import Ask
 from bench.harness import Sample, Session, main
 from bench.prompts import chat
-from bench.results import Target, at_most
+from bench.results import Target, at_most, counted
 from bench.servers import Server, scripted
 
 TITLE = "CPU of the API process per streamed chunk"
-_TICK_S = 0.01
-"""Resolution of a process's CPU time: a run has to use many of them."""
 
 
 def measure(session: Session) -> None:
@@ -20,24 +18,23 @@ def measure(session: Session) -> None:
 
 
 def _cost(session: Session, server: Server, n_streams: int, target: Target) -> None:
-    rounds = session.pick(2560, 256) // n_streams
+    """Whole requests: what receiving, checking and ending one costs is shared out among its chunks."""
+    n_rounds = session.pick(2, 1)
     asks = [Ask(messages=chat("Say something."), max_tokens=1000)] * n_streams
 
     def run() -> Sample:
-        began_s, n_chunks, n_requests = server.api_cpu_s(), 0, 0
-        for _ in range(rounds):
-            load = server.run(asks)
-            n_requests += len(load.answers)
-            n_chunks += sum(len(answer.pieces) for answer in load.answers)
+        began_s = server.api_cpu_s()
+        loads = [server.run(asks) for _ in range(n_rounds)]
         used_s = server.api_cpu_s() - began_s
-        return {"µs": used_s / n_chunks * 1e6, "chunks": n_chunks / n_requests, "precise": used_s > 20 * _TICK_S}
+        chunks = [len(answer.pieces) for load in loads for answer in load.answers]
+        return {"µs": used_s / sum(chunks) * 1e6, "chunks": sum(chunks) / len(chunks)}
 
     run()
     samples = session.repeat(run)
-    session.value(f"{n_streams} streams, whole requests", "µs", [sample["µs"] for sample in samples], target)
-    session.note(f"{n_streams} streams: {samples[0]['chunks']:.0f} chunks a request, whose own cost is in the figure")
-    if not all(sample["precise"] for sample in samples):
-        session.note(f"{n_streams} streams: too short a run for the clock of processes")
+    session.value(counted(n_streams, "stream"), "µs", [sample["µs"] for sample in samples], target)
+    session.note(
+        f"{counted(n_streams, 'stream')}: {samples[0]['chunks']:.0f} chunks a request, whose own cost is in the figure"
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.bare_process import BareProcess, bare_process
 from bench.harness import Sample, Session
-from bench.prompts import story, varied
+from bench.prompts import program, varied
+from bench.results import counted
 
 TITLE = "Bare loop"
 _CELLS = 512
@@ -19,7 +20,7 @@ def measure(session: Session) -> None:
 
 def _speed(session: Session, bare: BareProcess, n_sequences: int) -> None:
     bare.open(n_sequences, _CELLS)
-    prompts = [bare.prompt(story(10 + sequence)) for sequence in range(n_sequences)]
+    prompts = [bare.prompt(program(10 + sequence)) for sequence in range(n_sequences)]
     n_tokens = session.pick(max(16, 96 // n_sequences), 8)
 
     def run(temperature: float) -> Sample:
@@ -28,8 +29,8 @@ def _speed(session: Session, bare: BareProcess, n_sequences: int) -> None:
         return {"decode": done.tokens_per_s, "prefill": n_prompt_tokens / done.prefill_s}
 
     pairs = session.pairs(lambda: run(1), lambda: run(0))
-    session.value(f"decode, {n_sequences} sequences, greedy", "tok/s", [b["decode"] for _, b in pairs])
-    session.ratio(f"decode, {n_sequences} sequences, temperature 1, top_p 0.95 / greedy", pairs, "decode")
+    session.value(f"decode, {counted(n_sequences, 'sequence')}, greedy", "tok/s", [b["decode"] for _, b in pairs])
+    session.ratio(f"decode, {counted(n_sequences, 'sequence')}, temperature 1, top_p 0.95 / greedy", pairs, "decode")
     if n_sequences == 1:
         session.value(f"prefill, {len(prompts[0])} tokens", "tok/s", [b["prefill"] for _, b in pairs])
 

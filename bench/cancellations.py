@@ -1,6 +1,6 @@
 """Requests that come and go, a third of them leaving in the middle: afterwards nothing of them may be left.
 
-500 requests, or 10,000 with --long.
+300 requests, or 10,000 with --long.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ def measure(session: Session) -> None:
 
 
 def _churn(session: Session) -> dict[str, float]:
-    n_requests = session.pick(10_000 if session.options.is_long else 500, 30)
+    n_requests = session.pick(10_000 if session.options.is_long else 300, 50)
     with completionist(session.options, streams=_STREAMS, context_tokens=_CELLS) as server:
         _burst(server, seed=0, n_requests=_AT_ONCE)
         before = _held(server)
-        n_left = 0
-        for seed in range(1, 1 + n_requests // _AT_ONCE):
-            n_left += _burst(server, seed, _AT_ONCE)
+        n_left = sum(_burst(server, seed, _AT_ONCE) for seed in range(1, 1 + n_requests // _AT_ONCE))
         after = _held(server)
         session.value("requests that still run or wait", "", [_underway(server)], at_most(0))
     for what in before:

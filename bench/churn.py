@@ -29,7 +29,8 @@ def measure(session: Session) -> None:
     with bare_process(session.options) as bare:
         bare.open(_STREAMS, _CELLS)
         library = _Library(bare)
-        arrivals_per_s = _LOAD / library.work_s(_MEAN_IN, _MEAN_OUT, _STREAMS)
+        work = session.measure(lambda: {"s": library.work_s(_MEAN_IN, _MEAN_OUT, _STREAMS)})
+        arrivals_per_s = _LOAD / work["s"]
         sizes = {"streams": _STREAMS, "context_tokens": _CELLS}
         with (
             completionist(session.options, **sizes) as ours,
@@ -39,7 +40,7 @@ def measure(session: Session) -> None:
 
 
 def _compare(session: Session, library: _Library, ours: Server, theirs: Server, arrivals_per_s: float) -> None:
-    n_requests = session.pick(24, 3)
+    n_requests = session.pick(12, 3)
     rounds = {"ours": 0, "theirs": 0}
 
     def run(who: str, server: Server) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.client import Ask, Load
 from bench.harness import Sample, Session, main
-from bench.prompts import chat, story, words
+from bench.prompts import chat, program, words
 from bench.results import at_most
 from bench.servers import Server, completionist
 from bench.timing import gaps_s, percentile
@@ -23,7 +23,7 @@ def measure(session: Session) -> None:
 
 def _compare(session: Session, server: Server, n_others: int, n_tokens: int) -> None:
     seeds = iter(range(1000))
-    others = [Ask(messages=story(10 + stream), max_tokens=2000, is_background=True) for stream in range(n_others)]
+    others = [Ask(messages=program(10 + stream), max_tokens=2000, is_background=True) for stream in range(n_others)]
 
     def newcomer(after_s: float) -> Ask:
         return Ask(messages=chat(words(n_tokens, seed=next(seeds))), max_tokens=24, after_s=after_s)

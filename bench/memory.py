@@ -6,7 +6,7 @@ from __future__ import annotations
 from bench.bare_process import bare_process
 from bench.client import Ask
 from bench.harness import Session, main
-from bench.prompts import chat, story, words
+from bench.prompts import chat, program, words
 from bench.results import at_most
 from bench.servers import Server, completionist
 
@@ -23,7 +23,7 @@ def measure(session: Session) -> None:
 def _look(session: Session) -> dict[str, float]:
     with bare_process(session.options) as bare:
         bare.open(_STREAMS, _CELLS)
-        bare.generate([bare.prompt(story(10 + stream)) for stream in range(_STREAMS)], 2)
+        bare.generate([bare.prompt(program(10 + stream)) for stream in range(_STREAMS)], 2)
         bare_mb = bare.resident_bytes() / _MB
     with completionist(session.options, streams=_STREAMS, context_tokens=_CELLS) as server:
         idle_mb = _worker_mb(server)

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 
-SYSTEM = "You are a storyteller. You write long and detailed stories and never stop early."
+SYSTEM = "You tell very long stories."
 
 # Each is one token, with the blank before it, in the vocabularies of both test models.
 _TEXT = (
@@ -29,10 +29,14 @@ def chat(user: str, system: str = SYSTEM) -> Chat:
     return (Message("system", system), Message("user", user))
 
 
-def story(number: int) -> Chat:
-    """A short prompt with a long answer. Two digits keep all of them equally long."""
+def program(number: int) -> Chat:
+    """A short prompt whose answer goes on for hundreds of tokens, drawn at temperature 1 too: of 32 answers by the small
+    test model none ended within 80 tokens, where stories did. Two digits keep the prompts equally long."""
     assert 10 <= number <= 99
-    return chat(f"Story number {number}. Write a very long and detailed story about a river, a king and a dog.")
+    return chat(
+        f"Program {number}: write a complete chess game in Python with all classes.",
+        system="You write long programs.",
+    )
 
 
 def varied(number: int) -> Chat:

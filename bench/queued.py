@@ -28,7 +28,7 @@ def measure(session: Session) -> None:
             seeds[who] += 100
             return _queue(server, n_requests, seeds[who])
 
-        pairs = session.pairs(lambda: run("ours", ours), lambda: run("theirs", theirs))
+        pairs = session.pairs(lambda: run("ours", ours), lambda: run("theirs", theirs), warm_up=False)
     session.ratio("p99 time to first token against the peer", pairs, "p99", at_most(0.7))
     session.ratio("tokens/s against the peer", pairs, "rate", at_least(0.95))
     session.ratio("output tokens against the peer", pairs, "tokens")

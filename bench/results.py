@@ -107,6 +107,11 @@ def recorded() -> list[Result]:
     return [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(DIRECTORY.glob("*.json"))]
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 stream`, `16 streams`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _number(value: float) -> str:
     """Three significant digits, without an exponent; whole numbers as such."""
     if value == int(value) or abs(value) >= 100:

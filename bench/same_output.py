@@ -17,7 +17,7 @@ from bench.servers import completionist
 
 TITLE = "Greedy answers, all at once against one at a time"
 _CELLS = 1024
-_OUT_TOKENS = 24
+_OUT_TOKENS = 16
 _MAX_GAP_LOGITS = 1.5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from bench.machine import tree_cpu_s
 
 _START_DEADLINE_S = 120.0
 _END_DEADLINE_S = 15.0
+_CPU_CLOCK = 2
 
 
 class Server:
@@ -43,7 +45,10 @@ class Server:
         return tree_cpu_s(self.process)
 
     def api_cpu_s(self) -> float:
-        """Used by the process that was started, without its children."""
+        """Used by the process that was started, without its children, to the microsecond: by its own CPU clock, whose id
+        Linux makes of the process's (`clock_getcpuclockid`), or in hundredths elsewhere."""
+        if platform.system() == "Linux":
+            return time.clock_gettime((~self.process.pid << 3) | _CPU_CLOCK)
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
