@@ -19,9 +19,11 @@ from completionist.engine.base import (
     Prompt,
     Sampling,
     Segment,
+    Tier,
     Token,
     TokenEngine,
 )
+from completionist.engine.llama.sequence import Request
 
 IM_START, IM_END = ControlToken(1), ControlToken(2)
 
@@ -43,6 +45,22 @@ def prompt(
 ) -> Prompt:
     sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
     return Prompt(project=project, segments=chat(text), n=n, max_tokens=max_tokens, sampling=sampling)
+
+
+def request(
+    request_id: int, *, tokens: list[int], project: str = "default", tier: Tier = "default", arrived_s: float = 0.0
+) -> Request:
+    """A request as the worker keeps it, with one choice."""
+    return Request(
+        id=request_id,
+        project=project,
+        tier=tier,
+        arrived_s=arrived_s,
+        tokens=tokens,
+        sampling=Sampling(seed=1),
+        max_tokens=None,
+        choices_waiting=[0],
+    )
 
 
 @dataclass

@@ -15,6 +15,8 @@ from completionist.models.catalog import catalog
 from completionist.models.pull import pull
 from completionist.settings import DEFAULT_MODEL, EngineSettings, ModelSettings
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # for the tests that load the library into their own process
+
 STREAMS = 4
 CONTEXT_TOKENS = 512
 

@@ -38,6 +38,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """Signed 64 bit; choice i draws from (seed, i) and from nothing else."""
 
 
+Tier = Literal["priority", "default", "flex"]
+"""Who is served first (contract 8.3)."""
+
+
 class GrammarSpec(msgspec.Struct, frozen=True):
     """What a choice may look like, from its first token to its last: thinking, free text and calls are part of it.
 
@@ -62,6 +66,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling
     grammar: GrammarSpec | None = None
     """None: free text."""
+    tier: Tier = "default"
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

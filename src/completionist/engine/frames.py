@@ -9,6 +9,7 @@ all requests together, plus one for every `Ping` that arrives while it has nothi
 from __future__ import annotations
 
 import struct
+from typing import Literal
 
 import msgspec
 
@@ -28,7 +29,15 @@ class LoadModel(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Where measurements and file digests are kept."""
     threads: int
     streams: int | None
+    """Streams of the wide context."""
+    stream_tokens: int | None
+    """Cells of each."""
     context_tokens: int | None
+    """The most one sequence can hold."""
+    long_streams: int | None
+    kv_type: Literal["f16", "q8_0", "q4_0"]
+    cache_bytes: int | None
+    """Host memory for the prefix cache; 0 turns it off."""
     max_waiting: int
     """Requests that may wait for a stream."""
 
@@ -74,6 +83,10 @@ class Stats(msgspec.Struct, frozen=True, array_like=True):
     prompt_tokens_total: int = 0
     """Prompt tokens evaluated: those found in a cache or shared by choices are not among them."""
     generated_tokens_total: int = 0
+    cached_tokens_total: int = 0
+    """Prompt tokens that were found in the prefix cache."""
+    cache_bytes: int = 0
+    """Host memory of the prefix cache."""
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from completionist.cache import cache_directory
 from completionist.engine.client import Launch
 from completionist.engine.frames import LoadModel
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.quota import processors
-from completionist.settings import EngineSettings
+
+if TYPE_CHECKING:  # every worker imports this package, and need not wait for the settings' machinery
+    from completionist.settings import EngineSettings
 
 _SPIN_COUNT = "1000"
 """Idle OpenMP threads spin this long before they sleep: alone a step is 5 % slower, beside another process 2 to 20 times
@@ -31,7 +34,11 @@ def launch(model_path: Path, name: str, settings: EngineSettings, *, cache_dir: 
             cache_dir=str(cache_directory(cache_dir)),
             threads=settings.threads or processors(),
             streams=settings.streams,
+            stream_tokens=settings.stream_tokens,
             context_tokens=settings.context_tokens,
+            long_streams=settings.long_streams,
+            kv_type=settings.kv_type,
+            cache_bytes=settings.cache_bytes,
             max_waiting=settings.queue_requests,
         ),
     )

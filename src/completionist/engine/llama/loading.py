@@ -11,59 +11,99 @@ from completionist.engine.frames import LoadModel
 from completionist.engine.llama.capi import Native
 from completionist.engine.llama.digest import file_sha256
 from completionist.engine.llama.loop import Engine
+from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
+from completionist.engine.llama.planner import DEFAULT_COSTS
+from completionist.engine.llama.prefixes import PrefixCache
+from completionist.engine.llama.quota import free_memory_bytes
 from completionist.engine.llama.runner import Context
+from completionist.engine.llama.sizing import Shape, Wishes, shapes
+from completionist.engine.llama.streams import Streams
 
-DEFAULT_STREAMS = 16
-DEFAULT_CONTEXT_TOKENS = 4096
+_PROBE_TOKENS = 256
+_DEFAULT_CACHE_SHARE, _MAX_DEFAULT_CACHE_BYTES = 10, 2 << 30
 
 
 def load(order: LoadModel) -> tuple[Engine, ModelCard]:
     """Raises `LibraryRefused`, `ModelRefused`, `ContextRefused` or `OSError`, whose text is for the operator."""
-    path = Path(order.model_path)
+    path, cache_dir = Path(order.model_path), Path(order.cache_dir)
     with ThreadPoolExecutor(1) as pool:  # reading the whole file goes on beside loading it
-        digest = pool.submit(file_sha256, path, Path(order.cache_dir))
+        digest = pool.submit(file_sha256, path, cache_dir)
         model = Model(Native(Path(order.library_path)), path)
-        context = Context(
-            model,
-            n_streams=order.streams or DEFAULT_STREAMS,
-            stream_tokens=order.context_tokens or min(DEFAULT_CONTEXT_TOKENS, model.trained_context_tokens),
-            threads=order.threads,
-        )
-        cell_bytes = context.warm_up()
-        card = _card(order, model, context, cell_bytes, digest.result())
-    return Engine(model, context, max_waiting=order.max_waiting), card
+        cell_bytes = _probe(model, order)
+        contexts = [_context(model, order, shape) for shape in _shapes(model, order, cell_bytes)]
+        for context in contexts:
+            context.warm_up()
+        card = _card(order, model, contexts, cell_bytes, digest.result())
+    memory = Memory(
+        [Streams(context) for context in contexts],
+        PrefixCache(_cache_budget(order)),
+        window_tokens=model.window_tokens,
+        checkpoints_only=model.memory_kind == "checkpoints_only",
+    )
+    return Engine(model, memory, costs=DEFAULT_COSTS, max_waiting=order.max_waiting), card
 
 
-def _card(order: LoadModel, model: Model, context: Context, cell_bytes: int, digest: str) -> ModelCard:
+def _probe(model: Model, order: LoadModel) -> int:
+    """Bytes of a cell, from the smallest context there is: formulas would have to know every architecture."""
+    context = _context(model, order, Shape(1, _PROBE_TOKENS))
+    cell_bytes = context.warm_up()
+    context.close()
+    return cell_bytes
+
+
+def _shapes(model: Model, order: LoadModel, cell_bytes: int) -> list[Shape]:
+    wishes = Wishes(
+        streams=order.streams,
+        stream_tokens=order.stream_tokens,
+        context_tokens=order.context_tokens,
+        long_streams=order.long_streams,
+    )
+    can_move = model.memory_kind == "trim_anywhere"
+    return shapes(free_memory_bytes(), cell_bytes, model.trained_context_tokens, wishes, can_move=can_move)
+
+
+def _context(model: Model, order: LoadModel, shape: Shape) -> Context:
+    return Context(
+        model, n_streams=shape.n_streams, stream_tokens=shape.tokens, threads=order.threads, kv_type=order.kv_type
+    )
+
+
+def _cache_budget(order: LoadModel) -> int:
+    if order.cache_bytes is not None:
+        return order.cache_bytes
+    return min(_MAX_DEFAULT_CACHE_BYTES, free_memory_bytes() // _DEFAULT_CACHE_SHARE)
+
+
+def _card(order: LoadModel, model: Model, contexts: list[Context], cell_bytes: int, digest: str) -> ModelCard:
     return ModelCard(
         name=order.name,
         description=model.description,
-        context_tokens=context.stream_tokens,
+        context_tokens=contexts[-1].stream_tokens,
         trained_context_tokens=model.trained_context_tokens,
         vocabulary_size=model.vocabulary_size,
         parameters=model.parameters,
         weights_bytes=model.weights_bytes,
-        kv_bytes=context.n_streams * context.stream_tokens * cell_bytes,
-        streams=context.n_streams,
+        kv_bytes=sum(context.n_streams * context.stream_tokens for context in contexts) * cell_bytes,
+        streams=sum(context.n_streams for context in contexts),
         chat_template=model.chat_template,
         bos_text=model.bos_text,
         eos_text=model.eos_text,
         bos_id=model.bos_id,
         specials=model.specials(),
         memory_kind=model.memory_kind,
-        fingerprint=_fingerprint(order, model, context, digest),
+        fingerprint=_fingerprint(order, model, contexts, digest),
         engine=f"{order.library_description}, {model.native.build()}",
     )
 
 
-def _fingerprint(order: LoadModel, model: Model, context: Context, digest: str) -> str:
+def _fingerprint(order: LoadModel, model: Model, contexts: list[Context], digest: str) -> str:
     """Everything that can change a logit or a draw (contract 13.6), in a fixed order."""
     parts = (
         digest,
         model.chat_template or "",
         order.library_description,
         model.native.build(),
-        context.arithmetic(),
+        *(context.arithmetic() for context in contexts),
     )
     return "fp_" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]

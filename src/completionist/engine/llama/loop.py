@@ -5,7 +5,7 @@ It knows nothing of sockets: commands are method calls, and what a step brought 
 
 from __future__ import annotations
 
-from collections import deque
+import time
 
 from completionist.engine.base import (
     Accepted,
@@ -22,27 +22,31 @@ from completionist.engine.base import (
     WorkerFault,
 )
 from completionist.engine.frames import Stats
+from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.planner import Call, plan
-from completionist.engine.llama.runner import MAX_CALL_TOKENS, Context, DecodeFailed
+from completionist.engine.llama.planner import Call, Costs, plan
+from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed
 from completionist.engine.llama.sampler import Row, Sampler
 from completionist.engine.llama.sequence import Request, Sequence
-from completionist.engine.llama.streams import Streams
+from completionist.engine.llama.waiting import WaitingRoom
+
+_QUIET_STEPS = 3
+"""A hole between streams in use is closed when nobody has come to fill it for so many steps."""
 
 
 class Engine:
     """All requests of one model. Single-threaded."""
 
-    def __init__(self, model: Model, context: Context, *, max_waiting: int) -> None:
+    def __init__(self, model: Model, memory: Memory, *, costs: Costs, max_waiting: int) -> None:
         self._model = model
-        self._context = context
-        self._streams = Streams(context.n_streams)
+        self._memory = memory
+        self._costs = costs
         self._sampler = Sampler(model.vocabulary_size)
-        self._max_waiting = max_waiting
         self._requests: dict[int, Request] = {}
-        self._waiting: deque[Request] = deque()
+        self._waiting = WaitingRoom(max_waiting)
         self._events: list[tuple[int, TokenEvent]] = []
-        self._n_steps = self._n_prompt_tokens = self._n_generated_tokens = 0
+        self._n_quiet_steps = 0
+        self._n_steps = self._n_prompt_tokens = self._n_cached_tokens = self._n_generated_tokens = 0
 
     @property
     def has_work(self) -> bool:
@@ -51,28 +55,28 @@ class Engine:
     def submit(self, request_id: int, prompt: Prompt) -> None:
         """Queue a request, or fail it."""
         tokens = self._model.tokenise(prompt.segments)
-        fault = self._objection(len(tokens))
-        if fault:
-            self._events.append((request_id, Failed(fault)))
+        if len(tokens) >= self._memory.capacity_tokens:
+            self._refuse(request_id, PromptTooLong(len(tokens), self._memory.capacity_tokens))
+            return
+        if not self._waiting.has_room(prompt.project, self._memory.n_free):
+            self._refuse(request_id, QueueFull())
             return
         request = Request(
             id=request_id,
             project=prompt.project,
+            tier=prompt.tier,
+            arrived_s=time.monotonic(),
             tokens=tokens,
             sampling=prompt.sampling,
             max_tokens=prompt.max_tokens,
             choices_waiting=list(range(prompt.n)),
         )
         self._requests[request_id] = request
-        self._waiting.append(request)
+        self._waiting.add(request)
         self._events.append((request_id, Accepted(len(tokens))))
 
-    def _objection(self, n_tokens: int) -> Fault | None:
-        if n_tokens >= self._context.stream_tokens:
-            return PromptTooLong(n_tokens, self._context.stream_tokens)
-        if len(self._waiting) >= self._max_waiting + self._streams.n_free:
-            return QueueFull()
-        return None
+    def _refuse(self, request_id: int, fault: Fault) -> None:
+        self._events.append((request_id, Failed(fault)))
 
     def stop(self, request_id: int, index: int) -> None:
         """End a running choice; one that is over already stays as it ended."""
@@ -90,10 +94,15 @@ class Engine:
 
     def step(self) -> None:
         """One decode step: every generating choice gets a token, prompts under way a chunk."""
+        self._n_quiet_steps = 0 if self._waiting else self._n_quiet_steps + 1
+        self._memory.arrange(is_quiet=self._n_quiet_steps > _QUIET_STEPS)
         self._admit()
-        for call in plan(self._streams.holders(), MAX_CALL_TOKENS):
+        holders = [pool.holders() for pool in self._memory.pools]
+        for call in plan(holders, self._costs, MAX_CALL_TOKENS):
             self._run(call)
         self._n_steps += 1
+        if not self._requests:
+            self._memory.check()
 
     def take_events(self) -> tuple[tuple[int, TokenEvent], ...]:
         """What happened since the last call, in order."""
@@ -103,38 +112,47 @@ class Engine:
 
     def stats(self) -> Stats:
         return Stats(
-            running=self._context.n_streams - self._streams.n_free,
-            waiting=sum(len(request.choices_waiting) for request in self._waiting),
-            streams_free=self._streams.n_free,
+            running=len(self._memory.running()),
+            waiting=self._waiting.n_choices(),
+            streams_free=self._memory.n_free,
             steps_total=self._n_steps,
             prompt_tokens_total=self._n_prompt_tokens,
             generated_tokens_total=self._n_generated_tokens,
+            cached_tokens_total=self._n_cached_tokens,
+            cache_bytes=self._memory.prefixes.n_bytes,
         )
 
     def _admit(self) -> None:
-        """Give free streams to waiting choices, in order of arrival; siblings wait until their prompt is computed."""
-        for request in list(self._waiting):
-            while self._streams.n_free and request.choices_waiting and not request.is_prompt_underway:
-                self._start_choice(request)
-        self._waiting = deque(request for request in self._waiting if request.choices_waiting)
+        """Give free streams to waiting choices, best first, as long as one of them can start."""
+        while self._waiting and self._memory.n_free:
+            waiting = self._waiting.in_order(time.monotonic(), self._memory.by_project())
+            request = next((one for one in waiting if self._memory.outlook(one) == "placeable"), None)
+            if request is None:
+                return
+            self._start_choice(request)
 
     def _start_choice(self, request: Request) -> None:
         sequence = request.start()
-        self._streams.take(sequence)
-        if request.prompt_state is None or request.prompt_logits is None:
+        if not request.choices_waiting:
+            self._waiting.discard(request)
+        try:
+            self._memory.place(sequence)
+        except DecodeFailed as error:
+            self._fail(request, WorkerFault(str(error)))
             return
-        if not self._context.restore(sequence.stream, request.prompt_state):
-            self._fail(request, WorkerFault("a copy of the prompt's state was refused"))
-            return
-        sequence.n_cells = len(request.tokens)
-        self._advance(sequence, request.prompt_logits)
+        self._n_cached_tokens += sequence.n_cached
+        if request.prompt_logits is not None:
+            self._advance(sequence, request.prompt_logits)
 
     def _run(self, call: Call) -> None:
         call = [span for span in call if span.sequence.stream >= 0]  # a failed call may have ended siblings
         ready = [span.sequence for span in call if span.reaches_end]
         self._n_prompt_tokens += sum(span.n_tokens for span in call if span.sequence.is_prefilling)
+        pool = call[0].sequence.pool if call else None
+        if pool is None:
+            return
         try:
-            rows = self._context.run(call)
+            rows = pool.context.run(call)
         except DecodeFailed as error:
             for span in call:
                 self._fail(span.sequence.request, WorkerFault(str(error)))
@@ -147,9 +165,10 @@ class Engine:
     def _prompt_done(self, sequence: Sequence, row: Row) -> None:
         """The prompt of a request is in memory: keep a copy if more choices are to start from it."""
         request = sequence.request
-        self._events.append((request.id, Evaluated(cached_tokens=0, cache_write_tokens=0)))
-        if request.choices_waiting:
-            request.prompt_state = self._context.save(sequence.stream)
+        n_kept = len(request.tokens) - sequence.n_cached if self._memory.prefixes.is_enabled else 0
+        self._events.append((request.id, Evaluated(cached_tokens=sequence.n_cached, cache_write_tokens=n_kept)))
+        if request.choices_waiting and sequence.pool is not None:
+            request.prompt_state = sequence.pool.context.save(sequence.stream)
             request.prompt_logits = row.copy()
 
     def _advance(self, sequence: Sequence, row: Row) -> None:
@@ -160,7 +179,7 @@ class Engine:
         self._events.append((sequence.request.id, Token(sequence.index, token, self._model.piece(token))))
         if self._model.ends_turn(token):
             self._end(sequence, "end_of_turn")
-        elif sequence.is_at_token_limit or len(sequence.tokens) >= self._context.stream_tokens:
+        elif sequence.is_at_token_limit or len(sequence.tokens) >= self._memory.capacity_tokens:
             self._end(sequence, "length")
 
     def _end(self, sequence: Sequence, reason: EndReason) -> None:
@@ -172,17 +191,17 @@ class Engine:
 
     def _fail(self, request: Request, fault: Fault) -> None:
         if request.id in self._requests:
-            self._drop(request)
-            self._events.append((request.id, Failed(fault)))
+            self._drop(request, keep=False)
+            self._refuse(request.id, fault)
 
-    def _drop(self, request: Request) -> None:
+    def _drop(self, request: Request, *, keep: bool = True) -> None:
         del self._requests[request.id]
-        if request in self._waiting:
-            self._waiting.remove(request)
+        self._waiting.discard(request)
         request.choices_waiting.clear()
         for sequence in list(request.running):
-            self._free(sequence)
+            self._free(sequence, keep=keep)
 
-    def _free(self, sequence: Sequence) -> None:
+    def _free(self, sequence: Sequence, *, keep: bool = True) -> None:
+        """`keep`: what the stream holds is right, and may serve other prompts."""
         sequence.request.running.remove(sequence)
-        self._context.forget(self._streams.release(sequence))
+        self._memory.free(sequence, keep=keep)

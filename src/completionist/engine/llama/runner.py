@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from completionist.engine.llama.capi import CData, ffi
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import Call
+from completionist.engine.llama.state import State
 
+KVType = Literal["f16", "q8_0", "q4_0"]
 MAX_CALL_TOKENS = 512
-_FLASH_ATTENTION_OFF = 0
+_MAX_STREAMS = 256  # the library's limit
+_CELL_TYPES: dict[KVType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}  # numbers of ggml_type
 
 
 class ContextRefused(Exception):
@@ -26,16 +29,23 @@ class DecodeFailed(Exception):
 class Context:
     """`n_streams` streams of `stream_tokens` cells each, and the buffers of a batch, allocated once."""
 
-    def __init__(self, model: Model, *, n_streams: int, stream_tokens: int, threads: int) -> None:
+    def __init__(
+        self, model: Model, *, n_streams: int, stream_tokens: int, threads: int, kv_type: KVType = "f16"
+    ) -> None:
         self.c = model.c
         self.n_streams = n_streams
+        self.is_movable = model.memory_kind == "trim_anywhere"
         params = self.c.llama_context_default_params()
         params.n_ctx = n_streams * stream_tokens
         params.n_seq_max = n_streams
         params.n_batch = params.n_ubatch = MAX_CALL_TOKENS
         params.n_outputs_max = max(n_streams, 1)
         params.n_threads = params.n_threads_batch = threads
-        params.flash_attn_type = _FLASH_ATTENTION_OFF
+        params.type_k = params.type_v = _CELL_TYPES[kv_type]
+        params.flash_attn_type = (
+            kv_type != "f16"
+        )  # the library wants it for quantised values; without, batches are faster
+        params.swa_full = False
         self.handle = self.c.llama_init_from_model(model.handle, params)
         if self.handle == ffi.NULL:
             raise ContextRefused(
@@ -46,7 +56,7 @@ class Context:
         self.stream_tokens = int(self.c.llama_n_ctx_seq(self.handle))
         self._vocabulary_size = model.vocabulary_size
         self._batch = _Batch(MAX_CALL_TOKENS)
-        self._settings = f"streams of {stream_tokens}, {MAX_CALL_TOKENS} rows, {threads} threads, f16 cells"
+        self._settings = f"streams of {stream_tokens}, {MAX_CALL_TOKENS} rows, {threads} threads, {kv_type} cells"
 
     def close(self) -> None:
         self.c.llama_free(self.handle)
@@ -90,17 +100,37 @@ class Context:
         """Empty a stream."""
         self.c.llama_memory_seq_rm(self.memory, stream, -1, -1)
 
-    def save(self, stream: int) -> bytearray:
-        """A copy of what the stream holds."""
-        state = bytearray(self.c.llama_state_seq_get_size(self.handle, stream))
-        written = self.c.llama_state_seq_get_data(self.handle, ffi.from_buffer(state), len(state), stream)
-        if written == 0:
-            raise DecodeFailed(f"the state of stream {stream} cannot be copied")
-        return state
+    def trim(self, stream: int, n_tokens: int, window_tokens: int) -> bool:
+        """Keep the first `n_tokens` of a stream. False, with the stream emptied, where they cannot be had: this memory
+        gives nothing back, or a sliding window has lost what the next position would see.
+        """
+        exact = bool(self.c.llama_memory_seq_rm(self.memory, stream, n_tokens, -1))
+        lowest = int(self.c.llama_memory_seq_pos_min(self.memory, stream))
+        sees_enough = lowest == 0 or (window_tokens > 0 and 0 < lowest <= n_tokens - window_tokens)
+        if exact and sees_enough and self.n_cells(stream) == n_tokens:
+            return True
+        self.forget(stream)
+        return False
 
-    def restore(self, stream: int, state: bytearray) -> bool:
-        """Replace what the stream holds; false where the state does not fit."""
-        return bool(self.c.llama_state_seq_set_data(self.handle, ffi.from_buffer(state), len(state), stream))
+    def n_cells(self, stream: int) -> int:
+        """Positions that a stream has memory of; 0 for an empty one."""
+        return int(self.c.llama_memory_seq_pos_max(self.memory, stream)) + 1
+
+    def save(self, stream: int) -> State:
+        """A copy of what the stream holds."""
+        size = int(self.c.llama_state_seq_get_size(self.handle, stream))
+        written = np.empty(size + State.room(_MAX_STREAMS), np.uint8)
+        if self.c.llama_state_seq_get_data(self.handle, _pointer("uint8_t *", written), size, stream) != size:
+            raise DecodeFailed(f"the state of stream {stream} cannot be copied")
+        return State(written, size, stream=stream, n_streams=self.n_streams, is_movable=self.is_movable)
+
+    def restore(self, stream: int, state: State) -> bool:
+        """Replace what the stream holds; false, with the stream emptied, where the state does not fit."""
+        source = state.for_context(self.n_streams)
+        if self.c.llama_state_seq_set_data(self.handle, _pointer("uint8_t *", source), len(source), stream):
+            return True
+        self.forget(stream)
+        return False
 
 
 class _Batch:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from completionist.engine.base import Sampling
+from completionist.engine.base import Sampling, Tier
+
+if TYPE_CHECKING:
+    from completionist.engine.llama.prefixes import Entry
+    from completionist.engine.llama.state import State
+    from completionist.engine.llama.streams import Streams
 
 _UINT64 = 2**64 - 1
 
@@ -18,17 +24,24 @@ class Request:
 
     id: int
     project: str
+    tier: Tier
+    arrived_s: float
     tokens: list[int]
     """The prompt."""
+    prompt: NDArray[np.int32] = field(init=False)
+    """The same, for comparing."""
     sampling: Sampling
     max_tokens: int | None
     choices_waiting: list[int]
     """Indices that have not started yet, lowest first."""
     running: list[Sequence] = field(default_factory=list)
-    prompt_state: bytearray | None = None
+    prompt_state: State | None = None
     """A copy of the evaluated prompt, kept while choices wait for it."""
     prompt_logits: NDArray[np.float32] | None = None
     """The distribution after the prompt: every choice draws its first token from it."""
+
+    def __post_init__(self) -> None:
+        self.prompt = np.array(self.tokens, np.int32)
 
     @property
     def is_prompt_underway(self) -> bool:
@@ -54,7 +67,12 @@ class Sequence:
     index: int
     tokens: list[int]
     n_cells: int = 0
+    n_cached: int = 0
+    """Prompt tokens that were found in the cache."""
+    pool: Streams | None = None
     stream: int = -1
+    entry: Entry | None = None
+    """How others of the project find this sequence's cells while it runs."""
     random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:

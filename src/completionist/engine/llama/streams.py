@@ -1,41 +1,69 @@
-"""The KV streams of one context and who holds them.
+"""The KV streams of one context: who holds them, and what the free ones still contain.
 
-Rows decode fast only while their stream ids are consecutive, so ids are kept dense: a newcomer takes the lowest free one.
+Rows decode fast only while the ids of their streams are consecutive, so a newcomer gets a hole between the ids in use,
+or a neighbour of them.
 """
 
 from __future__ import annotations
 
-import heapq
-
+from completionist.engine.llama.prefixes import Entry
+from completionist.engine.llama.runner import Context
 from completionist.engine.llama.sequence import Sequence
 
 
 class Streams:
-    """Stream ids 0 … n - 1; each is free or held by one sequence."""
+    """Stream ids 0 … n - 1 of `context`; each is held by one sequence, or free: empty or with an entry left behind."""
 
-    def __init__(self, n_streams: int) -> None:
-        self._free = list(range(n_streams))
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.left_behind: dict[int, Entry] = {}
+        self._free = set(range(context.n_streams))
         self._holders: dict[int, Sequence] = {}
 
     @property
     def n_free(self) -> int:
         return len(self._free)
 
+    @property
+    def capacity_tokens(self) -> int:
+        """Cells of one stream."""
+        return self.context.stream_tokens
+
     def holders(self) -> list[Sequence]:
         """Sequences by ascending stream id, the order of every batch."""
         return [self._holders[stream] for stream in sorted(self._holders)]
 
-    def take(self, sequence: Sequence) -> int:
-        """Give the lowest free stream to `sequence`; there must be one."""
-        stream = heapq.heappop(self._free)
+    def candidates(self) -> list[int]:
+        """Free streams that a newcomer may take, best first: holes, then neighbours of the ids in use, empty ones before
+        those that hold something, and of these the one that was not used for longest."""
+        if not self._holders:
+            return sorted(self._free, key=self._preference)
+        low, high = min(self._holders), max(self._holders)
+        holes = [stream for stream in self._free if low < stream < high]
+        neighbours = [stream for stream in (high + 1, low - 1) if stream in self._free]
+        return sorted(holes, key=self._preference) + sorted(neighbours, key=self._preference)
+
+    def hole(self) -> int | None:
+        """The lowest free id between ids in use."""
+        if not self._holders:
+            return None
+        low, high = min(self._holders), max(self._holders)
+        return min((stream for stream in self._free if low < stream < high), default=None)
+
+    def take(self, sequence: Sequence, stream: int) -> None:
+        """Give a free stream to `sequence`."""
+        self._free.remove(stream)
         self._holders[stream] = sequence
-        sequence.stream = stream
-        return stream
+        sequence.pool, sequence.stream = self, stream
 
     def release(self, sequence: Sequence) -> int:
         """The stream that `sequence` held is free again."""
         stream = sequence.stream
         del self._holders[stream]
-        heapq.heappush(self._free, stream)
-        sequence.stream = -1
+        self._free.add(stream)
+        sequence.pool, sequence.stream = None, -1
         return stream
+
+    def _preference(self, stream: int) -> tuple[int, int]:
+        entry = self.left_behind.get(stream)
+        return (entry.last_used if entry else 0, stream)

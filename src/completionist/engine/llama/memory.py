@@ -1,0 +1,261 @@
+"""Who is where: gives sequences their streams, with as much of the prompt as an earlier one left, and takes them back.
+
+`pools` are the wide context and, where there is one, the long one. A sequence starts in the first that holds it, and
+moves on when it has filled its stream.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Literal
+
+import numpy as np
+
+from completionist.engine.llama.prefixes import Entry, PrefixCache
+from completionist.engine.llama.runner import DecodeFailed
+from completionist.engine.llama.sequence import Request, Sequence
+from completionist.engine.llama.state import State
+from completionist.engine.llama.streams import Streams
+
+REEVALUATED_TOKENS = 32
+"""The last chunk of a prompt has at least so many rows: rows that are computed alone differ in their last bits."""
+_WORTH_WAITING_FOR_TOKENS = 64
+_WORTH_KEEPING_TOKENS = 16
+
+Outlook = Literal["placeable", "no stream", "prompt underway"]
+
+
+class MemoryCorrupt(Exception):
+    """The books and the library disagree about what is in memory: going on would answer from the wrong cells."""
+
+
+class Memory:
+    """Streams of all contexts and the prefix cache over them."""
+
+    def __init__(
+        self, pools: list[Streams], prefixes: PrefixCache, *, window_tokens: int, checkpoints_only: bool
+    ) -> None:
+        self.pools = pools
+        self.prefixes = prefixes
+        self._window_tokens = window_tokens
+        self._checkpoints_only = checkpoints_only
+        self._parked: deque[tuple[Sequence, State]] = deque()
+
+    @property
+    def capacity_tokens(self) -> int:
+        """The most one sequence can hold."""
+        return self.pools[-1].capacity_tokens
+
+    @property
+    def n_free(self) -> int:
+        return sum(pool.n_free for pool in self.pools)
+
+    @property
+    def n_streams(self) -> int:
+        return sum(pool.context.n_streams for pool in self.pools)
+
+    def running(self) -> list[Sequence]:
+        """Every sequence that has begun, those between two streams too."""
+        return [sequence for pool in self.pools for sequence in pool.holders()] + [pair[0] for pair in self._parked]
+
+    def by_project(self) -> Counter[str]:
+        return Counter(sequence.request.project for sequence in self.running())
+
+    def outlook(self, request: Request) -> Outlook:
+        """Whether a choice of `request` can start now, and if not, what it waits for."""
+        pool = self._pool_for(len(request.tokens))
+        if not pool.n_free or (pool is self.pools[-1] and self._parked):
+            return "no stream"
+        if request.is_prompt_underway or (request.prompt_state is None and self._is_being_computed(request)):
+            return "prompt underway"
+        return "placeable"
+
+    def place(self, sequence: Sequence) -> None:
+        """Give `sequence` a stream, with the longest start of its prompt that can be had; `outlook` must allow it."""
+        request = sequence.request
+        pool = self._pool_for(len(request.tokens))
+        if request.prompt_state is not None:
+            stream = self._clear(pool, pool.candidates()[0])
+            if not pool.context.restore(stream, request.prompt_state):
+                raise DecodeFailed("a copy of the prompt's state was refused")
+            sequence.n_cells = len(request.tokens)
+            pool.take(sequence, stream)
+            return
+        stream, n_cells = self._with_prefix(pool, request)
+        sequence.n_cells = sequence.n_cached = n_cells
+        pool.take(sequence, stream)
+        if self.prefixes.is_enabled:
+            sequence.entry = Entry(project=request.project, tokens=request.prompt, sequence=sequence)
+            self.prefixes.add(sequence.entry)
+
+    def free(self, sequence: Sequence, *, keep: bool = True) -> None:
+        """Take the stream of a sequence back; what it holds stays findable if `keep`."""
+        if sequence.entry is not None:
+            self.prefixes.remove(sequence.entry)
+            sequence.entry = None
+        self._parked = deque(pair for pair in self._parked if pair[0] is not sequence)
+        pool = sequence.pool
+        if pool is None:
+            return
+        stream = pool.release(sequence)
+        if keep and self.prefixes.is_enabled and sequence.n_cells >= _WORTH_KEEPING_TOKENS:
+            tokens = np.array(sequence.tokens[: sequence.n_cells], np.int32)
+            entry = Entry(project=sequence.request.project, tokens=tokens, pool=pool, stream=stream)
+            pool.left_behind[stream] = entry
+            self.prefixes.add(entry)
+        else:
+            pool.context.forget(stream)
+
+    def arrange(self, *, is_quiet: bool) -> None:
+        """Before a step: move on what has filled its stream, and close a hole if nobody is coming to fill it."""
+        for pool in self.pools[:-1]:
+            for sequence in pool.holders():
+                if sequence.n_cells >= pool.capacity_tokens:
+                    self._parked.append((sequence, pool.context.save(sequence.stream)))
+                    pool.context.forget(pool.release(sequence))
+        while self._parked and self.pools[-1].n_free:
+            sequence, state = self._parked.popleft()
+            self._put(sequence, self.pools[-1], self.pools[-1].candidates()[0], state)
+        if is_quiet:
+            for pool in self.pools:
+                self._close_hole(pool)
+
+    def check(self) -> None:
+        """With nothing running: every stream is free and holds what the books say. Raises `MemoryCorrupt`."""
+        if self.running():
+            raise MemoryCorrupt("sequences hold streams although no request is left")
+        for pool in self.pools:
+            if pool.n_free != pool.context.n_streams:
+                raise MemoryCorrupt("a stream is neither free nor held")
+            for stream in range(pool.context.n_streams):
+                entry = pool.left_behind.get(stream)
+                if pool.context.n_cells(stream) != (len(entry.tokens) if entry else 0):
+                    raise MemoryCorrupt(f"stream {stream} does not hold what was left behind in it")
+        for entry in self.prefixes.entries():
+            in_stream = entry.pool is not None and entry.pool.left_behind.get(entry.stream) is entry
+            if in_stream == (entry.state is not None):
+                raise MemoryCorrupt("an entry of the prefix cache has no cells")
+        if self.prefixes.n_bytes > self.prefixes.budget_bytes:
+            raise MemoryCorrupt("the prefix cache is over its budget")
+
+    def _pool_for(self, n_tokens: int) -> Streams:
+        return next((pool for pool in self.pools if n_tokens < pool.capacity_tokens), self.pools[-1])
+
+    def _is_being_computed(self, request: Request) -> bool:
+        """Someone of this project is computing much of this prompt right now: waiting costs less than doing it twice."""
+        if not self.pools[0].context.is_movable:
+            return False
+        available = 0
+        for shared, entry in self.prefixes.matches(request.project, request.prompt):
+            available = max(available, self._usable(entry, shared, len(request.tokens)))
+            is_coming = entry.sequence is not None and entry.n_present < shared
+            if is_coming and shared - available >= _WORTH_WAITING_FOR_TOKENS:
+                return True
+            if shared <= available:
+                break
+        return False
+
+    def _usable(self, entry: Entry, shared: int, n_prompt: int) -> int:
+        """Tokens of a prompt that need not be evaluated if it starts from `entry`, with which it shares `shared`."""
+        n_tokens = min(shared, entry.n_present, max(0, n_prompt - REEVALUATED_TOKENS))
+        if self._checkpoints_only:
+            whole = len(entry.tokens)
+            return whole if entry.sequence is None and shared == whole < n_prompt else 0
+        return n_tokens
+
+    def _with_prefix(self, pool: Streams, request: Request) -> tuple[int, int]:
+        """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""
+        candidates = pool.candidates()
+        best, n_best = self._best_start(pool, request)
+        if best is None:
+            return self._clear(pool, candidates[0]), 0
+        self.prefixes.touch(best)
+        if best.pool is pool and best.stream in candidates:
+            self._unlist(best)
+            return best.stream, self._trimmed(pool, best.stream, n_best)
+        state = self._state_of(best)
+        stream = self._clear(pool, candidates[0])
+        if state is None or not pool.context.restore(stream, state):
+            return stream, 0
+        return stream, self._trimmed(pool, stream, n_best)
+
+    def _best_start(self, pool: Streams, request: Request) -> tuple[Entry | None, int]:
+        """The entry that saves most, the cheapest to start from where several save as much, and how much it saves."""
+        best: Entry | None = None
+        n_best = 0
+        for shared, entry in self.prefixes.matches(request.project, request.prompt):
+            if shared < n_best:
+                break
+            n_usable = self._usable(entry, shared, len(request.prompt))
+            is_nearer = best is not None and _distance(entry, pool) < _distance(best, pool)
+            if n_usable > n_best or (n_usable == n_best and is_nearer):
+                best, n_best = entry, n_usable
+        return best, n_best
+
+    def _trimmed(self, pool: Streams, stream: int, n_tokens: int) -> int:
+        """`n_tokens` where the stream now holds exactly these; else 0, and it is empty."""
+        if pool.context.n_cells(stream) == n_tokens:
+            n_kept = n_tokens if self._is_complete(pool, stream, n_tokens) else 0
+        else:
+            n_kept = n_tokens if pool.context.trim(stream, n_tokens, self._window_tokens) else 0
+        if not n_kept:
+            pool.context.forget(stream)
+        return n_kept
+
+    def _is_complete(self, pool: Streams, stream: int, n_tokens: int) -> bool:
+        return self._checkpoints_only or pool.context.trim(stream, n_tokens, self._window_tokens)
+
+    def _state_of(self, entry: Entry) -> State | None:
+        """A copy of the entry's cells; the copy is kept, so that the next one who wants it need not make another."""
+        if entry.state is not None:
+            return entry.state
+        holder = entry.sequence
+        pool, stream = (holder.pool, holder.stream) if holder else (entry.pool, entry.stream)
+        if pool is None:
+            return None
+        tokens = np.array(holder.tokens[: holder.n_cells], np.int32) if holder else entry.tokens
+        if pool.context.is_movable or not holder:
+            state = pool.context.save(stream)
+            self.prefixes.add(Entry(project=entry.project, tokens=tokens, state=state))
+            return state
+        return None
+
+    def _clear(self, pool: Streams, stream: int) -> int:
+        """Empty a free stream; what was left behind in it moves to host memory if there is room and use for it."""
+        entry = pool.left_behind.get(stream)
+        if entry is not None:
+            is_covered = self.prefixes.is_covered(entry)
+            self._unlist(entry)
+            if not is_covered:
+                state = pool.context.save(stream)
+                self.prefixes.add(Entry(project=entry.project, tokens=entry.tokens, state=state))
+            pool.context.forget(stream)
+        return stream
+
+    def _unlist(self, entry: Entry) -> None:
+        """The entry's stream is about to be used for something else."""
+        self.prefixes.remove(entry)
+        if entry.pool is not None:
+            del entry.pool.left_behind[entry.stream]
+
+    def _close_hole(self, pool: Streams) -> None:
+        hole = pool.hole()
+        if hole is None:
+            return
+        last = pool.holders()[-1]
+        state = pool.context.save(last.stream)
+        pool.context.forget(pool.release(last))
+        self._put(last, pool, hole, state)
+
+    def _put(self, sequence: Sequence, pool: Streams, stream: int, state: State) -> None:
+        self._clear(pool, stream)
+        if not pool.context.restore(stream, state):
+            raise MemoryCorrupt(f"the state of a running sequence does not fit into stream {stream}")
+        pool.take(sequence, stream)
+
+
+def _distance(entry: Entry, pool: Streams) -> int:
+    """What starting from `entry` costs: nothing, one copy, or two."""
+    if entry.pool is pool:
+        return 0
+    return 1 if entry.state is not None else 2

@@ -1,0 +1,65 @@
+"""Who is next."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from completionist.engine.base import Tier
+from completionist.engine.llama.sequence import Request
+from completionist.engine.llama.waiting import AGEING_S, WaitingRoom
+from tests.engine.asking import request
+
+
+def room(*requests: Request, max_waiting: int = 100) -> WaitingRoom:
+    waiting = WaitingRoom(max_waiting)
+    for one in requests:
+        waiting.add(one)
+    return waiting
+
+
+def order(waiting: WaitingRoom, now_s: float = 0.0, running: Counter[str] | None = None) -> list[int]:
+    return [one.id for one in waiting.in_order(now_s, running or Counter())]
+
+
+def of_tier(request_id: int, tier: Tier, arrived_s: float = 0.0) -> Request:
+    return request(request_id, tokens=[1], tier=tier, arrived_s=arrived_s)
+
+
+def test_tiers_come_in_their_order() -> None:
+    assert order(room(of_tier(1, "flex"), of_tier(2, "default"), of_tier(3, "priority"))) == [3, 2, 1]
+
+
+def test_within_a_tier_the_first_comes_first() -> None:
+    assert order(room(of_tier(1, "default", 5.0), of_tier(2, "default", 4.0))) == [2, 1]
+
+
+def test_nothing_starves() -> None:
+    old, now_s = of_tier(1, "flex"), 2 * AGEING_S
+    newcomers = [of_tier(i, "priority", arrived_s=now_s) for i in range(2, 5)]
+    assert order(room(*newcomers, old), now_s)[0] == 1
+
+
+def test_the_project_with_least_running_is_next() -> None:
+    busy, idle = request(1, tokens=[1], project="busy"), request(2, tokens=[1], project="idle", arrived_s=9.0)
+    assert order(room(busy, idle), 9.0, Counter(busy=3, idle=1)) == [2, 1]
+
+
+def test_a_request_of_many_choices_does_not_hold_up_its_neighbours() -> None:
+    many, single = request(1, tokens=[1]), request(2, tokens=[1], arrived_s=1.0)
+    many.choices_waiting = [0, 1, 2]
+    many.start()
+    assert order(room(many, single), 1.0) == [2, 1]
+
+
+def test_one_project_cannot_fill_the_queue() -> None:
+    waiting = room(*(request(i, tokens=[1], project="greedy") for i in range(6)), max_waiting=8)
+    assert not waiting.has_room("greedy", 0)
+    assert waiting.has_room("greedy", 1)
+    assert waiting.has_room("other", 0)
+
+
+def test_the_queue_has_an_end() -> None:
+    waiting = room(*(request(i, tokens=[1], project=str(i)) for i in range(8)), max_waiting=8)
+    assert not waiting.has_room("new", 0)
+    assert waiting.has_room("new", 1)
+    assert not WaitingRoom(0).has_room("new", 0)
