@@ -33,13 +33,13 @@ async def create(exchange: Exchange, services: Services) -> None:
 
 
 async def _read_request(exchange: Exchange, services: Services) -> ChatRequest:
-    body = await read_json_body(
+    parts = await read_json_body(
         exchange.headers,
         exchange.receive,
         max_bytes=services.settings.max_body_bytes,
         deadline_s=exchange.receipt_deadline_s,
     )
-    draft = await services.decoder.read(body)
+    draft = await services.decoder.read(*parts)
     exchange.model = draft.model
     services.chat.backends.get(draft.model)  # 404 goes before what is wrong with the other fields (section 2.3)
     return draft.request()

@@ -37,11 +37,11 @@ class Decoder:
         self._pool: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
 
-    async def read(self, body: bytes) -> RequestDraft:
-        """Raises what `Draft.read` raises."""
-        if is_light(body):
+    async def read(self, *parts: bytes) -> RequestDraft:
+        """A body, in the parts in which it came: a large one is put together elsewhere too. Raises what `Draft.read` raises."""
+        if sum(map(len, parts)) <= MAX_BODY_BYTES_HERE and is_light(body := b"".join(parts)):
             return Draft.read(body)
-        return await asyncio.to_thread(self._read_elsewhere, body)
+        return await asyncio.to_thread(self._read_elsewhere, parts)
 
     def close(self) -> None:
         """Ends the helper; it decodes nothing that anybody waits for by then."""
@@ -50,12 +50,12 @@ class Decoder:
                 self._pool.shutdown(wait=True, cancel_futures=True)
                 self._pool = None
 
-    def _read_elsewhere(self, body: bytes) -> _Judged:
+    def _read_elsewhere(self, parts: tuple[bytes, ...]) -> _Judged:
         try:
-            return self._helper().submit(_judge, body).result()
+            return self._helper().submit(_judge, parts).result()
         except BrokenProcessPool:
             self.close()
-            return self._helper().submit(_judge, body).result()
+            return self._helper().submit(_judge, parts).result()
 
     def _helper(self) -> ProcessPoolExecutor:
         with self._lock:
@@ -82,8 +82,8 @@ class _Judged:
         return self._outcome
 
 
-def _judge(body: bytes) -> _Judged:
-    draft = Draft.read(body)
+def _judge(parts: tuple[bytes, ...]) -> _Judged:
+    draft = Draft.read(b"".join(parts))
     try:
         return _Judged(draft.model, draft.request())
     except APIError as error:

@@ -13,8 +13,8 @@ from completionist.errors import BodyTooLarge, InvalidHeader, ReceiptTimeout, Un
 _MAX_CLIENT_REQUEST_ID_CHARACTERS = 512
 
 
-async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, deadline_s: float) -> bytes:
-    """The body of a JSON request, at most `max_bytes`, by `deadline_s` on the loop's clock.
+async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, deadline_s: float) -> list[bytes]:
+    """The body of a JSON request in parts, at most `max_bytes`, by `deadline_s` on the loop's clock.
 
     An honest length is judged before anything is read, any other by the running total. Raises `BodyTooLarge`,
     `UnsupportedContentType`, `ReceiptTimeout`, `ClientGone`.
@@ -44,17 +44,16 @@ def _check_content_type(headers: Headers) -> None:
         raise UnsupportedContentType(sent)
 
 
-async def _read_body(receive: Receive, max_bytes: int) -> bytes:
+async def _read_body(receive: Receive, max_bytes: int) -> list[bytes]:
     parts: list[bytes] = []
     n_bytes = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        part = message.get("body", b"")
-        n_bytes += len(part)
+        parts.append(message.get("body", b""))
+        n_bytes += len(parts[-1])
         if n_bytes > max_bytes:
             raise BodyTooLarge(max_bytes)
-        parts.append(part)
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return parts
