@@ -207,7 +207,9 @@ def _results(results: Sequence[str]) -> Turn:
     return Turn(role="user", content="\n\n".join([*results, _REQUEST]))
 
 
-_REQUEST = "Now answer my request in words, using this."
+_REQUEST = "Answer my request in words, using this result. Do not call a function."
+"""Of the wordings tried with a model of 0.5B the one after which it answers, and still makes a second call where the request
+asks for two things; any mention of further calls made it invent one."""
 
 
 def _with_calls_as_text(turn: Turn) -> Turn:

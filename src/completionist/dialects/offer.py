@@ -135,19 +135,23 @@ def _custom_described(custom: CustomDefinition) -> Mapping[str, Any]:
 
 
 def instructions(tools: Sequence[Tool | FunctionDefinition]) -> str:
-    """The system text that does what a template with tools would."""
+    """The system text that does what a template with tools would. Small models follow its tags, which they saw in training,
+    better than any plainer words that were tried."""
     lines = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in described(tools))
     return _INSTRUCTIONS.format(lines=lines)
 
 
 _INSTRUCTIONS = """\
-# Functions
+# Tools
 
-You can call these functions:
+You may call functions to help with the user's request. Their signatures are within <tools></tools> tags:
+<tools>
 {lines}
+</tools>
 
-To call one, write exactly this and nothing after it:
+For each function call, write a JSON object with the name and the arguments within <tool_call></tool_call> tags:
 <tool_call>
-{{"name": "the function", "arguments": {{"argument": "value"}}}}
+{{"name": <function-name>, "arguments": <args-json-object>}}
 </tool_call>
-Call a function only when the request needs it. Otherwise answer in words."""
+Call a function only when it gives what the request needs; never guess what a function can tell. Otherwise, and once you have
+the results, answer in words."""
