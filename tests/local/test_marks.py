@@ -100,6 +100,24 @@ def test_an_empty_text_is_still_empty() -> None:
     assert segments("{% if messages[0].content %}full{% else %}empty{% endif %}", "") == (PlainText("empty"),)
 
 
+def test_blanks_beside_a_token_that_strips_them_are_gone() -> None:
+    role, end = (
+        SpecialToken(1, "<|user|>", "control", strips_right=True),
+        SpecialToken(2, "</s>", "control", strips_left=True),
+    )
+    stripping = Marks([role, end], MARK)
+    rendered = f"a \n<|user|>\n{stripping.mark(' Hi <|user|> there ')}</s>\n<|user|>\t</s> b"
+    assert stripping.segments(rendered) == (
+        *(PlainText("a \n"), ControlToken(1), PlainText("Hi <|user|> there"), ControlToken(2), PlainText("\n")),
+        *(ControlToken(1), ControlToken(2), PlainText(" b")),
+    )
+
+
+def test_special_tokens_of_a_single_letter_are_text() -> None:
+    letters = Marks([SpecialToken(1, "ø", "user_defined"), SpecialToken(2, "§", "control")], MARK)
+    assert letters.segments(letters.mark("rødt §") + "§") == (PlainText("rødt §§"),)
+
+
 def test_special_tokens_of_blanks_are_text() -> None:
     assert marks.segments("a\n\nb") == (PlainText("a\n\nb"),)
 

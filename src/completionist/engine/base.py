@@ -145,6 +145,10 @@ class SpecialToken(msgspec.Struct, frozen=True):
     id: int
     text: str
     kind: Literal["control", "user_defined"]
+    strips_left: bool = False
+    """Blanks in front of it are not part of the prompt."""
+    strips_right: bool = False
+    """Nor are those behind it."""
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):

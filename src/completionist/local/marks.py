@@ -14,8 +14,8 @@ In what was rendered, unbroken specials are the template's: `ControlToken`. The 
 `PlainText`, which is tokenised with special tokens off, each in one go. Even then the library parses *user-defined*
 tokens (`<think>`, `<tool_call>`), so plain text is cut behind the first character of each of them.
 
-Tokens of blanks alone (two line ends, four spaces) are user-defined in some vocabularies. They control nothing and stay
-as they are.
+Some vocabularies have blanks alone (two line ends, four spaces) or single letters among their user-defined tokens. They
+control nothing and stay text, whoever wrote them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from completionist.engine.base import ControlToken, PlainText, Segment, SpecialT
 _BLANK = " \t\r\n\v\f\u2581"
 """U+2581 is how some vocabularies spell a space."""
 
+_STRIPPED = " \t\n\v\f\r"
+"""What the library takes away beside tokens that say so."""
+
 
 class Marks:
     """For one vocabulary and one process. All of it takes time linear in the text."""
 
     def __init__(self, specials: Sequence[SpecialToken], mark: str) -> None:
         self._mark = mark
-        told = [special for special in specials if special.text.strip(_BLANK)]
-        self._ids = {special.text: special.id for special in told}
-        self._first_characters = sorted({first for text in self._ids for first in _any_case(text[0])})
-        self._specials = _pattern(self._ids)
-        user_defined = _alternatives([special.text for special in told if special.kind == "user_defined"])
+        self._by_text = {special.text: special for special in specials if _can_be_told(special)}
+        self._first_characters = sorted({first for text in self._by_text for first in _any_case(text[0])})
+        self._specials = _pattern(self._by_text)
+        user_defined = _alternatives(text for text, special in self._by_text.items() if special.kind == "user_defined")
         self._user_defined = re.compile(f"(?={user_defined}).", re.DOTALL) if user_defined else None
 
     def mark(self, text: str) -> str:
@@ -55,21 +57,30 @@ class Marks:
         return tuple(self._cut(rendered))
 
     def _cut(self, rendered: str) -> Iterator[Segment]:
-        start = 0
-        for special in self._specials.finditer(rendered) if self._specials else ():
-            yield from self._plain(rendered[start : special.start()])
-            yield ControlToken(self._ids[special.group()])
-            start = special.end()
-        yield from self._plain(rendered[start:])
+        start, strips_left = 0, False
+        for found in self._specials.finditer(rendered) if self._specials else ():
+            special = self._by_text[found.group()]
+            run = self._unmarked(rendered[start : found.start()], strips_left)
+            yield from self._plain(run.rstrip(_STRIPPED) if special.strips_left else run)
+            yield ControlToken(special.id)
+            start, strips_left = found.end(), special.strips_right
+        yield from self._plain(self._unmarked(rendered[start:], strips_left))
+
+    def _unmarked(self, run: str, strips_left: bool) -> str:
+        run = run.replace(self._mark, "")
+        return run.lstrip(_STRIPPED) if strips_left else run
 
     def _plain(self, run: str) -> Iterator[PlainText]:
-        run = run.replace(self._mark, "")
         start = 0
         for first in self._user_defined.finditer(run) if self._user_defined else ():
             yield PlainText(run[start : first.end()])
             start = first.end()
         if start < len(run):
             yield PlainText(run[start:])
+
+
+def _can_be_told(special: SpecialToken) -> bool:
+    return len(special.text) > 1 and special.text.strip(_BLANK) != ""
 
 
 def _any_case(character: str) -> set[str]:

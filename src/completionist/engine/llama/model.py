@@ -10,6 +10,8 @@ from completionist.engine.llama.capi import CData, Native, ffi, text_at
 
 _CONTROL = 1 << 3
 _USER_DEFINED = 1 << 4
+_STRIPS_LEFT = 1 << 7
+_STRIPS_RIGHT = 1 << 8
 
 
 class ModelRefused(Exception):
@@ -97,14 +99,19 @@ class Model:
 
     def specials(self) -> tuple[SpecialToken, ...]:
         """Every control and user-defined token, by id."""
-        found = []
-        for token in range(self.vocabulary_size):
-            attributes = self.c.llama_vocab_get_attr(self.vocab, token)
-            if attributes & _CONTROL:
-                found.append(SpecialToken(token, self.token_text(token), "control"))
-            elif attributes & _USER_DEFINED:
-                found.append(SpecialToken(token, self.token_text(token), "user_defined"))
-        return tuple(found)
+        return tuple(filter(None, map(self._special, range(self.vocabulary_size))))
+
+    def _special(self, token: int) -> SpecialToken | None:
+        attributes = self.c.llama_vocab_get_attr(self.vocab, token)
+        if not attributes & (_CONTROL | _USER_DEFINED):
+            return None
+        return SpecialToken(
+            token,
+            self.token_text(token),
+            "control" if attributes & _CONTROL else "user_defined",
+            strips_left=bool(attributes & _STRIPS_LEFT),
+            strips_right=bool(attributes & _STRIPS_RIGHT),
+        )
 
     def ends_turn(self, token: int) -> bool:
         return bool(self.c.llama_vocab_is_eog(self.vocab, token))
