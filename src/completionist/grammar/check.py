@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import subprocess
 import sys
 import threading
@@ -17,9 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from completionist.engine.base import GrammarSpec
-from completionist.errors import InvalidRequest
+from completionist.errors import InvalidRequest, ServerError
 from completionist.grammar.frames import HEADER, Check, Fault, Part, Verdict
+from completionist.log import emit
 from completionist.types.refusals import InvalidSchema
+
+_log = logging.getLogger(__name__)
 
 DEADLINE_S = 5.0
 _MAX_REMEMBERED = 4096
@@ -123,6 +127,9 @@ class GrammarChecks:
                 stdout=subprocess.PIPE,
                 process_group=0,  # a terminal's Ctrl-C is for us
             )
+            if _answer(self._process) is None:
+                emit(_log, logging.ERROR, "the process that checks grammars does not start")
+                raise ServerError
         return self._process
 
     def _end_process(self) -> None:

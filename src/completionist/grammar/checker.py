@@ -33,11 +33,16 @@ def main() -> None:
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     trials = Trials()
     decoder = msgspec.msgpack.Decoder(Check)
+    _say(sink, Verdict(None))  # ready: the time it took to start is not counted as anybody's
     while header := source.read(HEADER.size):
         check = decoder.decode(source.read(*HEADER.unpack(header)))
-        body = msgspec.msgpack.encode(Verdict(trials.fault(check.parts, check.whole)))
-        sink.write(HEADER.pack(len(body)) + body)
-        sink.flush()
+        _say(sink, Verdict(trials.fault(check.parts, check.whole)))
+
+
+def _say(sink: BinaryIO, verdict: Verdict) -> None:
+    body = msgspec.msgpack.encode(verdict)
+    sink.write(HEADER.pack(len(body)) + body)
+    sink.flush()
 
 
 if __name__ == "__main__":

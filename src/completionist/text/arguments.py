@@ -30,7 +30,10 @@ class Arguments(Protocol):
 
 
 class JSONValue:
-    """One JSON value, given as it was written, without blanks before it. Only its extent is judged: strings and brackets, not whether it is sound."""
+    """One JSON value, given as it was written, without blanks before it.
+
+    Only its extent is judged: strings and brackets, not whether it is sound.
+    """
 
     def __init__(self) -> None:
         self.is_done = False
