@@ -164,9 +164,24 @@ def test_trailers_are_bounded(limited_server: RunningServer) -> None:
     check_refusal(limited_server, closes_with(limited_server, head, *trailers, every_s=0.01), 431)
 
 
-def test_an_upgrade_is_not_taken_up(limited_server: RunningServer) -> None:
-    sent = raw.request("GET", "/health", "Connection: Upgrade", "Upgrade: websocket")
-    assert raw.send(limited_server.port, sent).status == 200
+@pytest.mark.parametrize("n_parts", [1, 2, 50])
+def test_an_upgrade_is_not_taken_up_and_its_body_is_read(limited_server: RunningServer, n_parts: int) -> None:
+    """Some clients offer HTTP/2 with every request."""
+    body = raw.chat()
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+    sent = raw.request("POST", CREATE, *offer, body=body)
+    size = -(-len(sent) // n_parts)
+    with raw.connection(limited_server.port) as sock:
+        for start in range(0, len(sent), size):
+            sock.sendall(sent[start : start + size])
+            time.sleep(0.001)
+        assert raw.read_reply(sock).status == 200
+        sock.sendall(raw.request("GET", "/health", "Connection: Upgrade", "Upgrade: websocket"))
+        assert raw.read_reply(sock).status == 200
+
+
+def test_a_tunnel_is_refused(limited_server: RunningServer) -> None:
+    check_refusal(limited_server, closes_with(limited_server, raw.request("CONNECT", "localhost:1")), 400)
 
 
 def test_a_client_that_expects_to_be_told_is_told(limited_server: RunningServer) -> None:

@@ -95,7 +95,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._has_progressed = False
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             self._refuse(self._fault)
@@ -127,6 +128,8 @@ class GuardedProtocol(HttpToolsProtocol):
             raise self._fault
 
     def on_headers_complete(self) -> None:
+        if self._is_upgrade():
+            return
         self._is_head_open = False
         self.scope["state"]["receipt_deadline_s"] = self._receipt_deadline_s
         super().on_headers_complete()
@@ -136,9 +139,24 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._is_upgrade():
+            return
         self._is_message_open = False
         self._stop_receipt_timer()
         super().on_message_complete()
+
+    def _is_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the request again as if it had asked for nothing: the parser would take its body for another protocol."""
+        kept = [
+            (name, value) for name, value in self.headers if name not in {b"upgrade", b"connection", b"http2-settings"}
+        ]
+        line = b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)
+        head = b"\r\n".join([line, *(b"%b: %b" % header for header in kept), b"", b""])
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
 
     def _count_head_bytes(self, n_bytes: int) -> None:
         self._has_progressed = True
