@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from completionist.engine.base import Sampling
+from completionist.engine.llama.adjustment import Adjustment
+from completionist.engine.llama.likelihood import most_likely
 from completionist.engine.llama.sampler import Sampler, nucleus_threshold
 
 N = 1000
@@ -88,3 +90,36 @@ def test_a_draw_never_lands_on_weight_zero(u: float, n: int) -> None:
     random = Fixed(np.random.PCG64(0))
     assert Sampler(n).draw(row, Sampling(seed=1), random) == n // 2
     assert Sampler(n).draw(row, Sampling(top_p=0.5, seed=1), random) == n // 2
+
+
+def test_bias_and_penalties_follow_the_formula_and_leave_the_row_as_it_was() -> None:
+    row = logits(5, n=8)
+    before = row.copy()
+    adjustment = Adjustment(
+        Sampling(seed=1, presence_penalty=0.5, frequency_penalty=-0.25, logit_bias=((1, 100), (2, -100)))
+    )
+    for token in (2, 3, 3, 3):
+        adjustment.count(token)
+    with adjustment.applied_to(row):
+        added = row - before
+    expected = np.zeros(8)
+    expected[1] = 100
+    expected[2] = -100 - 0.5 + 0.25
+    expected[3] = -0.5 + 3 * 0.25
+    assert added == pytest.approx(expected, abs=1e-4)
+    assert (row == before).all()
+
+
+def test_without_bias_and_penalties_nothing_is_counted_or_changed() -> None:
+    row = logits(5, n=8)
+    before = row.copy()
+    adjustment = Adjustment(Sampling(seed=1))
+    adjustment.count(3)
+    with adjustment.applied_to(row):
+        assert (row == before).all()
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 300), scale=st.sampled_from([0.0, 1.0, 8.0]))
+def test_the_most_likely_are_the_first_of_a_stable_sort(seed: int, n: int, scale: float) -> None:
+    row = logits(seed, n, scale).round(1)  # rounding makes ties
+    assert most_likely(row) == [int(one) for one in np.argsort(-row, kind="stable")[:20]]

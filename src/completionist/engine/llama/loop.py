@@ -22,6 +22,7 @@ from completionist.engine.base import (
     WorkerFault,
 )
 from completionist.engine.frames import Stats
+from completionist.engine.llama.likelihood import likely
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import Call, Costs, plan
@@ -173,10 +174,16 @@ class Engine:
 
     def _advance(self, sequence: Sequence, row: Row) -> None:
         """Draw the next token of a sequence, and end it where that was the last one."""
-        token = self._sampler.draw(row, sequence.request.sampling, sequence.random)
+        sampling = sequence.request.sampling
+        with sequence.adjustment.applied_to(row):
+            token = self._sampler.draw(row, sampling, sequence.random)
         sequence.tokens.append(token)
+        sequence.adjustment.count(token)
         self._n_generated_tokens += 1
-        self._events.append((sequence.request.id, Token(sequence.index, token, self._model.piece(token))))
+        event = Token(sequence.index, token, self._model.piece(token))
+        if sampling.n_alternatives is not None:
+            event = likely(event, row, sampling.n_alternatives, self._model)
+        self._events.append((sequence.request.id, event))
         if self._model.ends_turn(token):
             self._end(sequence, "end_of_turn")
         elif sequence.is_at_token_limit or len(sequence.tokens) >= self._memory.capacity_tokens:

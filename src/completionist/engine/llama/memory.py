@@ -20,6 +20,7 @@ from completionist.engine.llama.streams import Streams
 REEVALUATED_TOKENS = 32
 """The last chunk of a prompt has at least so many rows: rows that are computed alone differ in their last bits."""
 _WORTH_WAITING_FOR_TOKENS = 64
+"""So much of a prompt is worth a wait, or a copy."""
 _WORTH_KEEPING_TOKENS = 16
 
 Outlook = Literal["placeable", "no stream", "prompt underway"]
@@ -171,7 +172,7 @@ class Memory:
             return self._clear(pool, candidates[0]), 0
         self.prefixes.touch(best)
         if best.pool is pool and best.stream in candidates:
-            self._unlist(best)
+            self._unlist(best, keep=len(best.tokens) - n_best >= _WORTH_WAITING_FOR_TOKENS)
             return best.stream, self._trimmed(pool, best.stream, n_best)
         state = self._state_of(best)
         stream = self._clear(pool, candidates[0])
@@ -224,19 +225,20 @@ class Memory:
         """Empty a free stream; what was left behind in it moves to host memory if there is room and use for it."""
         entry = pool.left_behind.get(stream)
         if entry is not None:
-            is_covered = self.prefixes.is_covered(entry)
-            self._unlist(entry)
-            if not is_covered:
-                state = pool.context.save(stream)
-                self.prefixes.add(Entry(project=entry.project, tokens=entry.tokens, state=state))
+            self._unlist(entry, keep=True)
             pool.context.forget(stream)
         return stream
 
-    def _unlist(self, entry: Entry) -> None:
-        """The entry's stream is about to be used for something else."""
+    def _unlist(self, entry: Entry, *, keep: bool) -> None:
+        """The entry's stream is about to be used for something else: `keep` a copy, unless another entry has it all."""
+        is_covered = self.prefixes.is_covered(entry)
         self.prefixes.remove(entry)
-        if entry.pool is not None:
-            del entry.pool.left_behind[entry.stream]
+        if entry.pool is None:
+            return
+        del entry.pool.left_behind[entry.stream]
+        if keep and not is_covered:
+            state = entry.pool.context.save(entry.stream)
+            self.prefixes.add(Entry(project=entry.project, tokens=entry.tokens, state=state))
 
     def _close_hole(self, pool: Streams) -> None:
         hole = pool.hole()

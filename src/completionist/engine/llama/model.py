@@ -123,6 +123,9 @@ class Model:
             known = self._pieces[token] = self._render(token)
         return known
 
+    def is_control(self, token: int) -> bool:
+        return bool(self.c.llama_vocab_get_attr(self.vocab, token) & _CONTROL)
+
     def _render(self, token: int) -> bytes:
         size = 64
         while True:

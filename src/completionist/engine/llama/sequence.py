@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from completionist.engine.base import Sampling, Tier
+from completionist.engine.llama.adjustment import Adjustment
 
 if TYPE_CHECKING:
     from completionist.engine.llama.prefixes import Entry
@@ -74,8 +75,10 @@ class Sequence:
     entry: Entry | None = None
     """How others of the project find this sequence's cells while it runs."""
     random: np.random.Generator = field(init=False)
+    adjustment: Adjustment = field(init=False)
 
     def __post_init__(self) -> None:
+        self.adjustment = Adjustment(self.request.sampling)
         self.random = np.random.default_rng([self.request.sampling.seed & _UINT64, self.index])
 
     @property

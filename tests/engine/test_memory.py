@@ -1,0 +1,181 @@
+"""Streams, moves and the prefix cache over the real model, in this process so that every step can be looked at."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from completionist.engine.base import Evaluated, Failed, PlainText, Prompt, Sampling
+from completionist.engine.frames import LoadModel
+from completionist.engine.llama.library import find_library
+from completionist.engine.llama.loading import load
+from completionist.engine.llama.loop import Engine
+from tests.engine.asking import Answer, prompt
+
+pytestmark = pytest.mark.model
+
+STORY = "Once upon a time there was a small robot who lived in a lighthouse by the sea. "
+
+
+def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
+    library = find_library()
+    fields: dict[str, object] = {
+        "model_path": str(model_path),
+        "name": "tiny",
+        "library_path": str(library.path),
+        "library_description": library.description,
+        "cache_dir": str(cache_dir),
+        "threads": 2,
+        "streams": 3,
+        "stream_tokens": 256,
+        "context_tokens": 512,
+        "long_streams": 1,
+        "kv_type": "f16",
+        "cache_bytes": 64 << 20,
+        "max_waiting": 100,
+    }
+    return LoadModel(**{**fields, **changes})  # type: ignore[arg-type]  # the fields' types are the struct's own
+
+
+@pytest.fixture(scope="module")
+def cold(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Keeps nothing, and one stream is long enough for everything."""
+    changes: dict[str, object] = {"cache_bytes": 0, "stream_tokens": 512}
+    return load(order(model_path, tmp_path_factory.mktemp("cache"), **changes))[0]
+
+
+@pytest.fixture
+def warm(model_path: Path, tmp_path: Path) -> Iterator[Engine]:
+    engine = load(order(model_path, tmp_path))[0]
+    yield engine
+    engine._memory.check()
+
+
+def run(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
+    """All of them together, to the end."""
+    answers = {request_id: Answer() for request_id in prompts}
+    for request_id, one in prompts.items():
+        engine.submit(request_id, one)
+    while engine.has_work:
+        engine.step()
+        for request_id, event in engine.take_events():
+            answers[request_id].add(event)
+    return answers
+
+
+def evaluated(answer: Answer) -> Evaluated:
+    assert answer.evaluated is not None
+    return answer.evaluated
+
+
+def test_a_sequence_that_outgrows_its_stream_moves_and_says_the_same(cold: Engine, warm: Engine) -> None:
+    question = prompt(STORY * 11, max_tokens=70)
+    stayed, moved = run(cold, {1: question})[1], run(warm, {1: question})[1]
+    assert moved.accepted is not None
+    assert moved.accepted.prompt_tokens < 256 < moved.accepted.prompt_tokens + len(moved.tokens[0])
+    assert moved.tokens == stayed.tokens
+    assert moved.ends == stayed.ends
+
+
+def test_more_sequences_may_outgrow_their_streams_than_there_are_long_ones(warm: Engine) -> None:
+    answers = run(warm, {i: prompt(f"{i} " + STORY * 12, max_tokens=40, temperature=1.5) for i in range(4)})
+    assert all(answer.ends for answer in answers.values())
+    assert all(answer.fault is None for answer in answers.values())
+
+
+def test_a_prompt_that_comes_again_is_not_computed_again(cold: Engine, warm: Engine) -> None:
+    question = prompt(STORY * 8)
+    first, second = run(warm, {1: question})[1], run(warm, {2: question})[2]
+    assert second.accepted is not None
+    n_prompt = second.accepted.prompt_tokens
+    assert evaluated(first).cached_tokens == 0
+    assert evaluated(second).cached_tokens == n_prompt - 32
+    assert evaluated(second).cached_tokens + evaluated(second).cache_write_tokens == n_prompt
+    assert first.tokens == second.tokens == run(cold, {1: question})[1].tokens
+
+
+def test_an_answer_is_part_of_what_the_next_turn_finds(warm: Engine) -> None:
+    first = prompt(STORY * 4, max_tokens=16)
+    answer = run(warm, {1: first})[1]
+    text = answer.pieces[0].decode()
+    following = Prompt(
+        project="default",
+        segments=(*first.segments, PlainText(text), PlainText(" " + STORY * 3)),
+        max_tokens=4,
+        sampling=Sampling(temperature=0, seed=1),
+    )
+    again = run(warm, {2: following})[2]
+    assert answer.accepted is not None
+    assert evaluated(again).cached_tokens >= answer.accepted.prompt_tokens + 8
+
+
+def test_projects_share_nothing(warm: Engine) -> None:
+    run(warm, {1: prompt(STORY * 8, project="mine")})
+    other = run(warm, {2: prompt(STORY * 8, project="theirs")})[2]
+    assert evaluated(other).cached_tokens == 0
+
+
+def test_requests_that_share_a_cold_start_compute_it_once(warm: Engine) -> None:
+    before = warm.stats().prompt_tokens_total
+    answers = run(warm, {i: prompt(STORY * 9 + f"What is {i}?", max_tokens=3) for i in range(6)})
+    sizes = [answer.accepted.prompt_tokens for answer in answers.values() if answer.accepted]
+    n_evaluated = warm.stats().prompt_tokens_total - before
+    assert n_evaluated == sum(sizes) - sum(evaluated(answer).cached_tokens for answer in answers.values())
+    assert n_evaluated <= max(sizes) + 5 * 64
+
+
+def test_what_left_its_stream_is_found_in_host_memory(cold: Engine, warm: Engine) -> None:
+    questions = {i: prompt(f"{i}. " + STORY * 6) for i in range(8)}
+    firsts = run(warm, questions)
+    assert 0 < warm.stats().cache_bytes <= 64 << 20
+    agains = run(warm, questions)
+    assert sum(evaluated(answer).cached_tokens > 50 for answer in agains.values()) >= 4
+    plain = run(cold, questions)
+    for i in questions:
+        assert firsts[i].tokens == plain[i].tokens
+        assert agains[i].tokens == plain[i].tokens
+
+
+def test_without_a_budget_nothing_is_kept(cold: Engine) -> None:
+    for _ in range(2):
+        answer = run(cold, {1: prompt(STORY * 5)})[1]
+        assert evaluated(answer) == Evaluated(cached_tokens=0, cache_write_tokens=0)
+    assert cold.stats().cache_bytes == 0
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+def test_cells_can_be_quantised(kv_type: str, model_path: Path, tmp_path: Path) -> None:
+    plain, _ = load(order(model_path, tmp_path))
+    small, card = load(order(model_path, tmp_path, kv_type=kv_type))
+    question = prompt("What is the capital of France?", max_tokens=20)
+    assert b"Paris" in run(small, {1: question})[1].pieces[0]
+    assert card.kv_bytes < load(order(model_path, tmp_path))[1].kv_bytes * 0.6
+    assert run(plain, {1: question})[1].ends == {0: "end_of_turn"}
+
+
+def test_churn_leaves_nothing_behind(warm: Engine) -> None:
+    chance = random.Random(5)  # noqa: S311 - the same sequence in every run is the point
+    alive: set[int] = set()
+    for step in range(70):
+        if step < 50 and chance.random() < 0.5:
+            text = chance.choice("abc") + STORY * chance.randrange(1, 14)
+            options = {"n": chance.randrange(1, 4), "max_tokens": chance.randrange(1, 40)}
+            project = chance.choice(["one", "two"])
+            warm.submit(step, prompt(text, temperature=1.0, project=project, **options))
+            alive.add(step)
+        if alive and chance.random() < 0.25:
+            victim = chance.choice(sorted(alive))
+            if chance.random() < 0.5:
+                warm.cancel(victim)
+            else:
+                warm.stop(victim, 0)
+        if warm.has_work:
+            warm.step()
+        alive -= {request_id for request_id, event in warm.take_events() if isinstance(event, Failed)}
+    while warm.has_work:
+        warm.step()
+    stats = warm.stats()
+    assert (stats.running, stats.waiting, stats.streams_free) == (0, 0, 4)
