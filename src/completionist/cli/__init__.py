@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from importlib import import_module
 
 import typer
 
 from completionist.errors import OperatorError
+
+STARTED_S = time.monotonic()
+"""When this command began, a few hundredths of a second after its process."""
 
 MODULES = {
     "serve": "serve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -64,8 +65,11 @@ def fetch(name_or_path: str, settings: ModelSettings) -> ModelFile:
     here = {model.name for model in installed(settings)}
     if entry is None or entry.name in here:
         return resolve(name_or_path, settings)
+    started_s = time.monotonic()
     with byte_progress() as draw:
-        return pull_entry(entry, settings, lambda at: draw(_title(entry, at), at.done_bytes, at.total_bytes))
+        model = pull_entry(entry, settings, lambda at: draw(_title(entry, at), at.done_bytes, at.total_bytes))
+    typer.echo(f"{entry.name}: fetched and verified in {time.monotonic() - started_s:.1f} s", err=True)
+    return model
 
 
 def _title(entry: CatalogEntry, at: Progress) -> str:

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 
 from completionist import __version__
 from completionist import app as application
 from completionist.cache import cache_directory
+from completionist.cli import STARTED_S
 from completionist.cli.configure import config_file, read_settings
 from completionist.cli.models import fetch
 from completionist.cli.options import Config
@@ -51,7 +51,7 @@ def serve(
     fetched_s = 0.0 if scripted else _fetch_model(settings)
 
     def announce(serving: application.Serving) -> None:
-        ready_s = time.time() - psutil.Process().create_time() - fetched_s
+        ready_s = time.monotonic() - STARTED_S - fetched_s
         typer.echo(banner(serving, settings, config_file(config), ready_s))
 
     raise typer.Exit(application.serve(settings, announce, script=friendly if scripted else None))
@@ -71,7 +71,7 @@ def banner(serving: application.Serving, settings: Settings, settings_file: Path
         "address": base,
         "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
         "context": f"{card.context_tokens:,} tokens in each of {card.streams} streams",
-        "engine": card.engine,
+        "engine": card.engine.partition(",")[0],
         "keys": f"{len(settings.keys)} configured" if serving.needs_key else "none: whoever is on this machine may ask",
         "data": f"{cache_directory(settings.models.cache_dir)} (models, native builds)",
         "settings": str(settings_file or "no file; environment and defaults"),
