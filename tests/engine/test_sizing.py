@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completionist.engine.llama.runner import ContextRefused
+from completionist.engine.llama.runner import ContextRefused, Footprint
 from completionist.engine.llama.sizing import LONG_STREAMS, WIDE_STREAMS, WIDE_TOKENS, Shape, Wishes, shapes
 
 GIB = 2**30
-CELL = 24 * 1024
+CELL = Footprint(stream_bytes=0, cell_bytes=24 * 1024)
 
 
 def test_with_memory_to_spare_there_is_a_wide_and_a_long_context() -> None:
@@ -42,17 +42,19 @@ def test_wishes_beyond_memory_are_refused_with_the_figures() -> None:
 
 
 @given(
+    stream_bytes=st.integers(0, 64 << 20),
     free_bytes=st.integers(GIB // 8, 256 * GIB),
     cell_bytes=st.integers(256, 512 * 1024),
     trained=st.integers(256, 1 << 20),
     can_move=st.booleans(),
 )
-def test_defaults_always_fit(free_bytes: int, cell_bytes: int, trained: int, can_move: bool) -> None:
+def test_defaults_always_fit(stream_bytes: int, free_bytes: int, cell_bytes: int, trained: int, can_move: bool) -> None:
+    footprint = Footprint(stream_bytes, cell_bytes)
     try:
-        chosen = shapes(free_bytes, cell_bytes, trained, Wishes(), can_move=can_move)
+        chosen = shapes(free_bytes, footprint, trained, Wishes(), can_move=can_move)
     except ContextRefused:
-        assert free_bytes < 2 * 512 * cell_bytes
+        assert free_bytes < 2 * footprint.of(1, 512)
         return
-    assert sum(shape.n_cells for shape in chosen) * cell_bytes <= free_bytes
+    assert sum(footprint.of(shape.n_streams, shape.tokens) for shape in chosen) <= free_bytes
     assert chosen[-1].tokens <= trained
     assert chosen[0].tokens <= chosen[-1].tokens

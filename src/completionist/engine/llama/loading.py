@@ -16,7 +16,7 @@ from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import DEFAULT_COSTS
 from completionist.engine.llama.prefixes import PrefixCache
 from completionist.engine.llama.quota import free_memory_bytes
-from completionist.engine.llama.runner import Context
+from completionist.engine.llama.runner import Context, Footprint
 from completionist.engine.llama.sizing import Shape, Wishes, shapes
 from completionist.engine.llama.streams import Streams
 
@@ -30,11 +30,11 @@ def load(order: LoadModel) -> tuple[Engine, ModelCard]:
     with ThreadPoolExecutor(1) as pool:  # reading the whole file goes on beside loading it
         digest = pool.submit(file_sha256, path, cache_dir)
         model = Model(Native(Path(order.library_path)), path)
-        cell_bytes = _probe(model, order)
-        contexts = [_context(model, order, shape) for shape in _shapes(model, order, cell_bytes)]
+        footprint = _probe(model, order)
+        contexts = [_context(model, order, shape) for shape in _shapes(model, order, footprint)]
         for context in contexts:
             context.warm_up()
-        card = _card(order, model, contexts, cell_bytes, digest.result())
+        card = _card(order, model, contexts, footprint, digest.result())
     memory = Memory(
         [Streams(context) for context in contexts],
         PrefixCache(_cache_budget(order)),
@@ -44,15 +44,15 @@ def load(order: LoadModel) -> tuple[Engine, ModelCard]:
     return Engine(model, memory, costs=DEFAULT_COSTS, max_waiting=order.max_waiting), card
 
 
-def _probe(model: Model, order: LoadModel) -> int:
-    """Bytes of a cell, from the smallest context there is: formulas would have to know every architecture."""
+def _probe(model: Model, order: LoadModel) -> Footprint:
+    """What a stream takes, from the smallest context there is: formulas would have to know every architecture."""
     context = _context(model, order, Shape(1, _PROBE_TOKENS))
-    cell_bytes = context.warm_up()
+    footprint = context.warm_up()
     context.close()
-    return cell_bytes
+    return footprint
 
 
-def _shapes(model: Model, order: LoadModel, cell_bytes: int) -> list[Shape]:
+def _shapes(model: Model, order: LoadModel, footprint: Footprint) -> list[Shape]:
     wishes = Wishes(
         streams=order.streams,
         stream_tokens=order.stream_tokens,
@@ -60,7 +60,7 @@ def _shapes(model: Model, order: LoadModel, cell_bytes: int) -> list[Shape]:
         long_streams=order.long_streams,
     )
     can_move = model.memory_kind == "trim_anywhere"
-    return shapes(free_memory_bytes(), cell_bytes, model.trained_context_tokens, wishes, can_move=can_move)
+    return shapes(free_memory_bytes(), footprint, model.trained_context_tokens, wishes, can_move=can_move)
 
 
 def _context(model: Model, order: LoadModel, shape: Shape) -> Context:
@@ -75,7 +75,7 @@ def _cache_budget(order: LoadModel) -> int:
     return min(_MAX_DEFAULT_CACHE_BYTES, free_memory_bytes() // _DEFAULT_CACHE_SHARE)
 
 
-def _card(order: LoadModel, model: Model, contexts: list[Context], cell_bytes: int, digest: str) -> ModelCard:
+def _card(order: LoadModel, model: Model, contexts: list[Context], footprint: Footprint, digest: str) -> ModelCard:
     return ModelCard(
         name=order.name,
         description=model.description,
@@ -84,7 +84,7 @@ def _card(order: LoadModel, model: Model, contexts: list[Context], cell_bytes: i
         vocabulary_size=model.vocabulary_size,
         parameters=model.parameters,
         weights_bytes=model.weights_bytes,
-        kv_bytes=sum(context.n_streams * context.stream_tokens for context in contexts) * cell_bytes,
+        kv_bytes=sum(footprint.of(context.n_streams, context.stream_tokens) for context in contexts),
         streams=sum(context.n_streams for context in contexts),
         chat_template=model.chat_template,
         bos_text=model.bos_text,

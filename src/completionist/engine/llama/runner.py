@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,16 @@ class ContextRefused(Exception):
 
 class DecodeFailed(Exception):
     """A call did not run; nothing of it is to be relied on."""
+
+
+class Footprint(msgspec.Struct, frozen=True):
+    """Memory of a stream: a part of its own, which recurrent models have, and one for each cell."""
+
+    stream_bytes: int
+    cell_bytes: int
+
+    def of(self, n_streams: int, tokens: int) -> int:
+        return n_streams * (self.stream_bytes + tokens * self.cell_bytes)
 
 
 class Context:
@@ -65,17 +76,19 @@ class Context:
         """The settings that change results, for the fingerprint."""
         return self._settings
 
-    def warm_up(self) -> int:
-        """Touch all weights once, so that the first request does not wait for the disk. Returns the bytes of a cell."""
-        empty = self.c.llama_state_seq_get_size(self.handle, 0)
-        self._batch.lay(0, [0], 0, 0)
-        self._batch.struct.n_tokens = 1
-        status = self.c.llama_decode(self.handle, self._batch.struct)
-        if status != 0:
-            raise ContextRefused(f"the model cannot evaluate a token (llama_decode returned {status})")
-        cell_bytes = int(self.c.llama_state_seq_get_size(self.handle, 0)) - int(empty)
+    def warm_up(self) -> Footprint:
+        """Touch all weights once, so that the first request does not wait for the disk. Returns what a stream takes."""
+        sizes = [int(self.c.llama_state_seq_get_size(self.handle, 0))]
+        for position in range(2):
+            self._batch.lay(0, [0], position, 0)
+            self._batch.struct.n_tokens = 1
+            status = self.c.llama_decode(self.handle, self._batch.struct)
+            if status != 0:
+                raise ContextRefused(f"the model cannot evaluate a token (llama_decode returned {status})")
+            sizes.append(int(self.c.llama_state_seq_get_size(self.handle, 0)))
         self.forget(0)
-        return cell_bytes
+        cell_bytes = sizes[2] - sizes[1]
+        return Footprint(stream_bytes=sizes[1] - sizes[0] - cell_bytes, cell_bytes=cell_bytes)
 
     def run(self, call: Call) -> NDArray[np.float32]:
         """Evaluate the spans of `call`, which are sorted by stream. Returns a view of one row of logits for every span
