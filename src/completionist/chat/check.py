@@ -4,8 +4,7 @@ Nothing is accepted and then ignored: what is not built is refused, with `param`
 Four fields are in no table because asking for nothing visible is all they do: `user` and `safety_identifier` name the end
 user to the operator, `prompt_cache_key` is a hint that never prevents a hit (2.6, 13.5), and `metadata` is kept with the
 stored completion, so that without `store` there is nothing to keep it with (2.5). `audio` only says how speech would be
-made; `modalities` asks for it (2.5). `function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools,
-nor `top_logprobs` without `logprobs`.
+made; `modalities` asks for it (2.5). `function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools.
 """
 
 from __future__ import annotations
@@ -38,16 +37,12 @@ NOT_BUILT = (
     Row("functions", _only()),
     Row("tools", _only()),
     Row("modalities", lambda modalities: "audio" not in modalities, "No speech synthesis is installed."),
-    Row("presence_penalty", _only(0)),
-    Row("frequency_penalty", _only(0)),
-    Row("logprobs", _only(False)),
     Row("moderation", _only(), "No classifier is configured."),
     Row("prompt_cache_options", lambda options: options.mode != "explicit"),  # the only ttl is the default one
     Row("prompt_cache_retention", _only()),
     Row("response_format", lambda response_format: response_format.type == "text"),
     Row("service_tier", _only("auto", "default")),
     Row("reasoning_effort", _only()),
-    Row("logit_bias", lambda bias: not bias),
     Row("store", _only(False)),
     Row("prediction", _only(), "No verification of predictions is available."),
     Row("verbosity", _only()),  # acts whenever it is sent, the default value too (13.1)

@@ -36,6 +36,14 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """0 … 1."""
     seed: int
     """Signed 64 bit; choice i draws from (seed, i) and from nothing else."""
+    presence_penalty: float = 0.0
+    """-2 … 2, taken once from every token that this choice has generated."""
+    frequency_penalty: float = 0.0
+    """-2 … 2, taken from a token as often as this choice has generated it."""
+    logit_bias: tuple[tuple[int, int], ...] = ()
+    """Pairs of a token id and what is added to its logit, -100 … 100."""
+    n_alternatives: int | None = None
+    """0 … 20: report probabilities, with so many of the most likely tokens. None: report none."""
 
 
 Tier = Literal["priority", "default", "flex"]
@@ -82,12 +90,26 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
     cache_write_tokens: int
 
 
-class Token(msgspec.Struct, frozen=True, tag="token"):
+class Likelihood(msgspec.Struct, frozen=True, array_like=True):
+    """How likely a token was before bias, penalties, temperature and grammar (contract 13.7)."""
+
+    text: bytes
+    """Its bytes, or the spelling of a control token."""
+    is_control: bool
+    logprob: float
+    """Natural logarithm; -9999.0 for a token that is not among the 20 most likely."""
+
+
+class Token(msgspec.Struct, frozen=True, tag="token", omit_defaults=True):
     """One generated token. `piece` is its bytes, empty for a control token (the end-of-turn token among them)."""
 
     index: int
     id: int
     piece: bytes
+    likelihood: Likelihood | None = None
+    """Where the request asked for it."""
+    alternatives: tuple[Likelihood, ...] = ()
+    """The most likely tokens at this place, best first."""
 
 
 EndReason = Literal["end_of_turn", "length", "stopped"]

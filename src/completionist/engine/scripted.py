@@ -29,6 +29,7 @@ from completionist.engine.base import (
     Evaluated,
     Failed,
     Fault,
+    Likelihood,
     ModelCard,
     PlainText,
     Prompt,
@@ -136,7 +137,9 @@ class ScriptedEngine:
             mailbox.deliver(Failed(fault))
             return mailbox
         limit = min(prompt.max_tokens or self.card.context_tokens, self.card.context_tokens - prompt_tokens)
-        request = _Request([_Choice(i, moves, limit) for i, moves in enumerate(self._script(prompt))], self)
+        n_alternatives = prompt.sampling.n_alternatives
+        choices = [_Choice(i, moves, limit, n_alternatives) for i, moves in enumerate(self._script(prompt))]
+        request = _Request(choices, self)
         request.mailbox.deliver(Accepted(prompt_tokens))
         self._waiting.append(request)
         self.rouse()
@@ -256,8 +259,9 @@ class _Request:
 class _Choice:
     """One sequence: where it is in its script."""
 
-    def __init__(self, index: int, moves: Sequence[Move], max_tokens: int) -> None:
+    def __init__(self, index: int, moves: Sequence[Move], max_tokens: int, n_alternatives: int | None) -> None:
         self.index = index
+        self._n_alternatives = n_alternatives
         self.is_open = True
         self.due_s = -math.inf
         self._is_stopped = False
@@ -276,7 +280,11 @@ class _Choice:
 
     def token(self, piece: bytes) -> Token:
         self._tokens_left -= 1
-        return Token(self.index, zlib.crc32(piece) % CARD.vocabulary_size, piece)
+        token_id = zlib.crc32(piece) % CARD.vocabulary_size
+        if self._n_alternatives is None:
+            return Token(self.index, token_id, piece)
+        certain = Likelihood(piece, is_control=False, logprob=0.0)  # a script has one token at each place
+        return Token(self.index, token_id, piece, certain, (certain,)[: self._n_alternatives])
 
     def stop(self) -> None:
         self._is_stopped = True

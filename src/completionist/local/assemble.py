@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
@@ -23,10 +24,17 @@ from completionist.engine.base import (
     WorkerLost,
 )
 from completionist.errors import ContextLengthExceeded, EngineLost, Overloaded, ServerError
+from completionist.local.likelihood import token_logprob
 from completionist.log import emit
 from completionist.text.stops import StopStrings
 from completionist.text.utf8 import Characters
-from completionist.types.completion import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
+from completionist.types.completion import (
+    CompletionTokensDetails,
+    FinishReason,
+    PromptTokensDetails,
+    TokenLogprob,
+    Usage,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +49,9 @@ class Assembler:
         self._characters = Characters()
         self._stops = StopStrings(stop_strings)
         self._texts: list[str] = []
+        self._n_characters = self._n_shown = 0
+        self._unshown: deque[tuple[int, TokenLogprob]] = deque()
+        """Tokens of which nothing is shown yet, each with the first character that it has a part in."""
         self._end_reason: EndReason | None = None
         self._is_closed = False
 
@@ -49,32 +60,44 @@ class Assembler:
         """The engine ended the choice, or a stop string did."""
         return self._end_reason is not None
 
-    def feed(self, piece: bytes) -> bool:
+    def feed(self, token: Token) -> bool:
         """Add a token. Returns whether it completed a stop string."""
         self.n_tokens += 1
-        self._add(self._characters.feed(piece))
+        if token.likelihood and token.piece:  # control tokens are never part of the text
+            self._unshown.append((self._n_characters, token_logprob(token.likelihood, token.alternatives)))
+        self._add(self._characters.feed(token.piece))
         return self.is_over
 
     def finish(self, reason: EndReason) -> None:
         """No token will come."""
         self._end_reason = reason
         self._add(self._characters.finish())
-        self._texts.append(self._stops.finish())
+        self._show(self._stops.finish())
 
     def deltas(self) -> Iterator[Delta]:
         """What is new since the last time: one `Text` however many tokens made it, and once `Closed`."""
         text = "".join(self._texts)
         self._texts.clear()
         if text:
-            yield Text(self.index, text)
+            yield Text(self.index, text, tuple(self._shown_logprobs()))
         if self._end_reason and not self._is_closed:
             self._is_closed = True
             yield Closed(self.index, finish_reason(self._end_reason))
 
     def _add(self, text: str) -> None:
-        self._texts.append(self._stops.feed(text))
+        self._n_characters += len(text)
+        self._show(self._stops.feed(text))
         if self._stops.is_met:
             self._end_reason = "stopped"
+
+    def _show(self, text: str) -> None:
+        self._texts.append(text)
+        self._n_shown += len(text)
+
+    def _shown_logprobs(self) -> Iterator[TokenLogprob]:
+        """Those of tokens whose text has begun to be shown; what a stop string took away stays unlisted (contract 5.3)."""
+        while self._unshown and self._unshown[0][0] < self._n_shown:
+            yield self._unshown.popleft()[1]
 
 
 class Assembly:
@@ -114,7 +137,7 @@ class Assembly:
             return
         if isinstance(event, End):
             choice.finish(event.reason)
-        elif choice.feed(event.piece):
+        elif choice.feed(event):
             self._generation.stop(choice.index)
 
     def _usage(self) -> Usage:

@@ -40,4 +40,8 @@ def _sampling(request: ChatRequest) -> Sampling:
         temperature=1.0 if request.temperature is None else request.temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
         seed=ids.random_seed() if request.seed is None else request.seed,
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        logit_bias=tuple((request.logit_bias or {}).items()),
+        n_alternatives=(request.top_logprobs or 0) if request.logprobs else None,
     )
