@@ -14,26 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
-import msgspec
 
 from completionist.cache import writing
 from completionist.errors import OperatorError
+from completionist.pinned import PinnedFile
 
 MAX_FRUITLESS_TRIES = 5
 REQUEST_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError)  # the last: host names that no resolver takes
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 _RANGE_BEYOND_END = 416
 _HEALING = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class PinnedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a package, known before it is fetched."""
-
-    project: str
-    """As the index names it, normalised (PEP 503)."""
-    name: str
-    sha256: str
-    size_bytes: int
 
 
 class Unreachable(OperatorError):

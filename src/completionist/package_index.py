@@ -21,8 +21,9 @@ import httpx2
 import msgspec
 
 from completionist import __version__
-from completionist.download import REQUEST_ERRORS, PinnedFile, Unreachable, download, host_of
+from completionist.download import REQUEST_ERRORS, Unreachable, download, host_of
 from completionist.errors import OperatorError
+from completionist.pinned import PinnedFile
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 

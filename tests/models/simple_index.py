@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-from completionist.download import PinnedFile
+from completionist.pinned import PinnedFile
 from completionist.models.catalog import CatalogEntry
 from completionist.package_index import IndexConfig
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from completionist.download import MAX_FRUITLESS_TRIES, DownloadRefused, PinnedFile, Unreachable, WrongDigest
+from completionist.download import MAX_FRUITLESS_TRIES, DownloadRefused, Unreachable, WrongDigest
 from completionist.package_index import (
     IndexConfig,
     IndexRefused,
@@ -21,6 +21,7 @@ from completionist.package_index import (
     UnreadableCertificates,
     index_config,
 )
+from completionist.pinned import PinnedFile
 
 from .simple_index import SimpleIndex, Style
 

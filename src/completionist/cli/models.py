@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,9 +14,10 @@ from completionist.cli.options import Config, Json
 from completionist.cli.terminal import byte_progress, json_text, megabytes
 from completionist.models.catalog import CatalogEntry, catalog
 from completionist.models.installed import ModelFile, installed, resolve
-from completionist.models.pull import Progress
-from completionist.models.pull import pull as pull_entry
 from completionist.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from completionist.models.pull import Progress
 
 app = typer.Typer()
 
@@ -65,9 +66,11 @@ def fetch(name_or_path: str, settings: ModelSettings) -> ModelFile:
     here = {model.name for model in installed(settings)}
     if entry is None or entry.name in here:
         return resolve(name_or_path, settings)
+    from completionist.models import pull as pulling  # noqa: PLC0415 - the HTTP client only where something is fetched
+
     started_s = time.monotonic()
     with byte_progress() as draw:
-        model = pull_entry(entry, settings, lambda at: draw(_title(entry, at), at.done_bytes, at.total_bytes))
+        model = pulling.pull(entry, settings, lambda at: draw(_title(entry, at), at.done_bytes, at.total_bytes))
     typer.echo(f"{entry.name}: fetched and verified in {time.monotonic() - started_s:.1f} s", err=True)
     return model
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from completionist.download import PinnedFile
+from completionist.pinned import PinnedFile
 
 
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

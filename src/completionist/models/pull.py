@@ -23,11 +23,12 @@ from typing import ClassVar, Literal
 import msgspec
 
 from completionist.cache import DiskFull, exclusive, writing
-from completionist.download import PinnedFile, WrongDigest, promote, sha256_of
+from completionist.download import WrongDigest, promote, sha256_of
 from completionist.errors import OperatorError
 from completionist.models.catalog import CatalogEntry
 from completionist.models.installed import ModelFile, model_path, resolve
 from completionist.package_index import IndexConfig, PackageIndex, index_config
+from completionist.pinned import PinnedFile
 from completionist.settings import ModelSettings
 
 _CHUNK_BYTES = 2**20

@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from completionist.cache import cache_directory, exclusive, writing
-from completionist.download import PinnedFile, promote
+from completionist.download import promote
 from completionist.engine.llama.library import (
     NATIVE_FILE,
     PACKAGE,
@@ -40,6 +40,7 @@ from completionist.engine.llama.quota import processors
 from completionist.engine.llama.show import system_info
 from completionist.errors import OperatorError
 from completionist.package_index import IndexConfig, PackageIndex, index_config
+from completionist.pinned import PinnedFile
 from completionist.settings import ModelSettings
 
 SOURCE_ARCHIVE = PinnedFile(
