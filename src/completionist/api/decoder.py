@@ -77,8 +77,9 @@ class _Judged:
         self._outcome = outcome
 
     def request(self) -> ChatRequest:
+        """Once. The error is let go: it will know this frame, and in a circle the whole body would wait for a collection."""
         if isinstance(self._outcome, APIError):
-            raise self._outcome
+            raise self.__dict__.pop("_outcome")
         return self._outcome
 
 
