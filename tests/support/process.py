@@ -38,7 +38,12 @@ def crashing(prompt: Prompt) -> Sequence[Sequence[Move]]:
     return [[b"word", Crash(restart_s=0.5)]] * prompt.n
 
 
-SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, held, slow, crashing)}
+def torrent(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """Says more than any buffer takes."""
+    return [[b"x" * 8192] * 1000] * prompt.n
+
+
+SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, held, slow, crashing, torrent)}
 
 
 class ServerProcess:

@@ -80,7 +80,12 @@ def read_head(sock: socket.socket) -> Reply:
     data = b""
     while b"\r\n\r\n" not in data:
         data += _received(sock)
-    head, _, rest = data.partition(b"\r\n\r\n")
+    return parsed(data)
+
+
+def parsed(received: bytes) -> Reply:
+    """Status and headers of what was received, and all that came behind them."""
+    head, _, rest = received.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Reply(int(status.split()[1]), headers, rest)

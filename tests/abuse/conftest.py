@@ -1,0 +1,102 @@
+"""The servers that rows are tried on, warm, and the one context that holds every row to the invariants."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from completionist.settings import EngineSettings, KeySettings, ServerSettings, Settings
+from tests.abuse.invariants import KEY, OTHER_KEY, Abuse, invariants_of
+from tests.abuse.served import Served, serving_model, serving_script
+from tests.support import raw
+from tests.support.process import torrent
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]  # memory, descriptors and processes are read from /proc
+
+CONTEXT_TOKENS = 256
+N_STREAMS = 4
+
+KEYS = tuple(
+    KeySettings(sha256=hashlib.sha256(key.encode()).hexdigest(), project=project)
+    for key, project in ((KEY, "tides"), (OTHER_KEY, "others"))
+)
+MODEL_SETTINGS = Settings(
+    server=ServerSettings(port=0),
+    engine=EngineSettings(
+        threads=1,  # two that wait for each other are slow where others use the machine
+        streams=N_STREAMS,
+        stream_tokens=CONTEXT_TOKENS // 2,
+        context_tokens=CONTEXT_TOKENS,
+        long_streams=1,
+        cache_bytes=8 * 2**20,  # less than what memory may grow by
+    ),
+    keys=KEYS,
+)
+LIMITED_SETTINGS = Settings(
+    server=ServerSettings(
+        port=0, max_body_bytes=64 * 2**10, max_header_bytes=16 * 2**10, receipt_timeout_s=1.0, send_timeout_s=1.0
+    ),
+    keys=KEYS,
+)
+
+
+@pytest.fixture(scope="session")
+def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Small streams and a small context, so that they fill."""
+    with serving_model(MODEL_SETTINGS, tmp_path_factory.mktemp("abuse") / "model") as served:
+        _warm(served)
+        yield served
+
+
+@pytest.fixture(scope="session")
+def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A scripted engine behind limits of a second and some kilobytes."""
+    with serving_script(torrent, LIMITED_SETTINGS, tmp_path_factory.mktemp("abuse") / "limited") as served:
+        _warm(served)
+        yield served
+
+
+@pytest.fixture
+def abuse(model_server: Served) -> Iterator[Abuse]:
+    """A row on the server with the model."""
+    with invariants_of(model_server) as abuse:
+        yield abuse
+
+
+@pytest.fixture
+def limited(limited_server: Served) -> Iterator[Abuse]:
+    """A row on the server with small limits."""
+    with invariants_of(limited_server) as abuse:
+        yield abuse
+
+
+def _warm(served: Served) -> None:
+    """Have everything allocated once: streams to their ends, the cache, the helper process, buffers of many clients."""
+    client = Abuse(served)
+    words = [CONTEXT_TOKENS - 60] * 2 + [CONTEXT_TOKENS // 2 - 50] * N_STREAMS
+    texts = [[{"role": "user", "content": f"{i}" + " a" * n}] for i, n in enumerate(words)]
+    together(*[lambda text=text: client.create(messages=text) for text in texts])
+    client.create(n=128, logprobs=True, top_logprobs=20, max_completion_tokens=1)
+    for _ in range(3):
+        together(*[lambda: client.create(stop="x" * 2**20)] * 2)
+        client.create(b"[" * 200_000)
+    sockets = [raw.connection(served.port) for _ in range(60)]
+    for sock in sockets:
+        sock.__enter__().sendall(client.request("POST", "/v1/chat/completions", body=client.body()))
+    for sock in sockets:
+        sock.__exit__(None, None, None)
+    served.settle()
+
+
+def together(*acts: Callable[[], object]) -> None:
+    """All of `acts` at once, each on a thread of its own."""
+    threads = [threading.Thread(target=act) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
