@@ -34,11 +34,11 @@ _LEAKS = re.compile(
     r"""Traceback|File\s"|\bline\s[0-9]+|\.py\b|site-packages      # traces
     |0x[0-9a-f]{6,}                                                # addresses
     |/(?:usr|home|root|tmp|work|var|opt|proc|private)/             # paths
-    |\bSELECT\b|\bINSERT\b|\bFROM\b                                # SQL
-    |(?:llama\.?cpp|ggml|llguidance|minijinja|msgspec|pydantic|starlette|uvicorn|uvloop|httptools|asyncio|sqlalchemy)
+    |\b(?:SELECT|INSERT|UPDATE)\s                                  # SQL
+    |(?i:llama\.?cpp|ggml|llguidance|minijinja|msgspec|pydantic|starlette|uvicorn|uvloop|httptools|asyncio|sqlalchemy)
     |127\.0\.0\.1|\[::1\]                                          # resolved addresses
     |(?:Error|Exception)\(""",
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
 
 

@@ -68,12 +68,11 @@ def test_row_15_as_many_choices_as_may_be(abuse: Abuse) -> None:
 
 
 def test_row_15_others_are_served_beside_many_choices(abuse: Abuse) -> None:
-    many = abuse.body(n=128, max_completion_tokens=80, logit_bias=NEVER_END)
+    many = abuse.body(n=128, max_completion_tokens=40, logit_bias=NEVER_END)
     with raw.connection(abuse.port) as sock:
         sock.sendall(abuse.request("POST", CREATE, body=many))
         eventually(lambda: abuse.served.metric("num_requests_running") > 0)
-        for _ in range(3):
-            assert abuse.create(max_completion_tokens=4, key=OTHER_KEY).status == 200
+        assert abuse.create(max_completion_tokens=4, key=OTHER_KEY).status == 200
         assert abuse.served.metric("num_requests_running") > 0
         sock.setblocking(False)
         with pytest.raises(BlockingIOError):  # the many are still at it
@@ -158,7 +157,7 @@ def test_row_21_stop_strings(abuse: Abuse) -> None:
 
 
 def test_row_21_a_stop_string_across_tokens_never_shows(abuse: Abuse) -> None:
-    greedy: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 12, "logit_bias": NEVER_END}
+    greedy: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 8, "logit_bias": NEVER_END}
     texts, _ = said(abuse.stream(**greedy))
     whole = "".join(texts)
     for i in range(1, len(texts) - 1):

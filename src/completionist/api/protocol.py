@@ -114,10 +114,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        self._count_head_bytes(len(url))
         if len(self.url) > MAX_URL_BYTES:
             self._fault = URLTooLong()
             raise self._fault
+        self._count_head_bytes(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count_head_bytes(len(name) + len(value))

@@ -1,0 +1,117 @@
+"""Rows 40 to 42, 45 and 46: keys, browsers, public addresses."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from completionist.api.routes import ROUTES
+from tests.abuse.invariants import CREATE, KEY, OTHER_KEY, Abuse
+from tests.support import raw
+
+WRONG = "sk-proj-0123456789abcdef-lost"
+
+OPEN_TO_ALL = {("GET", "/health"), ("GET", "/health/live"), ("GET", "/health/ready")}
+OPEN_HERE = {("GET", "/metrics")}
+"""For callers on this machine, as these tests are."""
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        ("Authorization: Basic c2s6c2s=",),
+        (f"Authorization: Basic {KEY}",),
+        (f"Authorization: {KEY}",),
+        ("Authorization: Bearer",),
+        ("Authorization: Bearer  ",),
+        (f"Authorization: Bearer {KEY}", f"Authorization: Bearer {OTHER_KEY}"),
+        (f"api-key: {KEY}", f"Cookie: key={KEY}"),
+    ],
+)
+def test_row_40_no_key(abuse: Abuse, headers: tuple[str, ...]) -> None:
+    for path in ("/v1/models", f"/v1/models?api_key={KEY}&key={KEY}"):
+        refused = abuse.get(path, *headers, key=None)
+        assert (refused.status, refused.headers["www-authenticate"], refused.error["code"]) == (401, "Bearer", None)
+
+
+@pytest.mark.parametrize(
+    "key", [WRONG, KEY[:-1], KEY + "x", KEY.upper(), f"{KEY} x", f"{KEY[:5]} {KEY[5:]}", f"{KEY}%0A", f"{KEY},{KEY}", "x"]
+)
+def test_row_40_wrong_keys(abuse: Abuse, key: str) -> None:
+    refused = abuse.get("/v1/models", key=key)
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert refused.error["code"] == "invalid_api_key"
+    assert key not in refused.error["message"] or len(key) == 1
+    assert key == "x" or key not in abuse.served.log_text()
+
+
+def test_row_40_the_key_goes_before_the_body(abuse: Abuse) -> None:
+    head = abuse.request("POST", CREATE, "Content-Length: 100000000", "Content-Type: application/json", key=WRONG)
+    refused = abuse.send(head)
+    assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+
+
+def test_row_41_every_route_wants_a_key_or_is_on_the_list(abuse: Abuse) -> None:
+    for route in ROUTES:
+        path = route.path.replace("{model:path}", abuse.served.model)
+        assert "{" not in path, "say what this route's parameter is in a request"
+        for key in (None, WRONG):
+            answer = abuse.send(abuse.request(route.method, path, key=key))
+            is_open = (route.method, route.path) in OPEN_TO_ALL | OPEN_HERE
+            assert (answer.status == 401) is not is_open, route
+
+
+@pytest.mark.parametrize(
+    ("key", "statuses"),
+    [
+        ("' OR '1'='1", {401}),
+        ("\" OR 1=1; DROP TABLE keys; --", {401}),
+        ("x" * 30_000, {401}),
+        ("\xff\xfe\x80", {401}),
+        ("\u00e9" * 100, {401}),
+        ("x" * 2**20, {401, 431}),
+        ("a\0b", {400, 401}),
+        ("a\x7fb", {400, 401}),
+    ],
+)
+def test_row_42_odd_keys(abuse: Abuse, key: str, statuses: set[int]) -> None:
+    refused = abuse.push(abuse.request("GET", "/v1/models", "Connection: close", key=key))
+    assert refused is not None or len(key) == 2**20
+    assert refused is None or refused.status in statuses
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.example"])
+def test_row_45_foreign_hosts(abuse: Abuse, host: str) -> None:
+    for method, path in (("GET", "/v1/models"), ("POST", CREATE), ("GET", "/health"), ("GET", "/metrics")):
+        sent = raw.request(method, path, f"Authorization: Bearer {KEY}", body=abuse.body(), host=host)
+        refused = abuse.send(sent)
+        assert refused.status == 403
+        assert not [name for name in refused.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null"])
+def test_row_45_foreign_origins(abuse: Abuse, origin: str) -> None:
+    simple = abuse.request("POST", CREATE, f"Origin: {origin}", "Content-Type: text/plain", body=abuse.body())
+    asking = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization, content-type")
+    preflight = abuse.request("OPTIONS", CREATE, f"Origin: {origin}", *asking, key=None)
+    reading = abuse.request("GET", "/v1/models", f"Origin: {origin}")
+    for sent in (simple, preflight, reading):
+        refused = abuse.send(sent)
+        assert refused.status == 403
+        assert not [name for name in refused.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 (it must be refused)
+def test_row_46_a_public_address_without_a_key(host: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # had it tried to listen, it would speak of the port
+        command = ["completionist", "serve", "--scripted", "--host", host, "--port", str(taken.getsockname()[1])]
+        refused = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert refused.stdout == ""
+    for way_out in ("[[keys]]", "127.0.0.1", "proxy"):
+        assert way_out in refused.stderr

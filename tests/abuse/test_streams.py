@@ -1,0 +1,101 @@
+"""Rows 48 and 49: clients that leave, and clients that do not read."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from tests.abuse.conftest import CONTEXT_TOKENS, N_STREAMS
+from tests.abuse.invariants import CREATE, NEVER_END, Abuse
+from tests.abuse.served import watch_peak
+from tests.support import raw
+from tests.support.server import eventually
+
+N_SEQUENCES = N_STREAMS + 1
+"""That run side by side: one of them in the long stream."""
+
+
+def begin(abuse: Abuse, stack: ExitStack, **fields: object) -> socket.socket:
+    """Send a request that lasts, on a connection that ends with `stack`."""
+    long = {"max_completion_tokens": CONTEXT_TOKENS, "logit_bias": NEVER_END, **fields}
+    sock = stack.enter_context(raw.connection(abuse.port))
+    sock.sendall(abuse.request("POST", CREATE, body=abuse.body(**long)))
+    return sock
+
+
+def counts(abuse: Abuse) -> tuple[float, float]:
+    """Cancelled requests and finished choices."""
+    return abuse.served.metric("requests_cancelled_total"), abuse.served.metric("request_success_total")
+
+
+def check_freed(abuse: Abuse, before: tuple[float, float], n: int) -> None:
+    """`n` requests ended as cancelled, none of them was finished, and the engine has nothing left to do."""
+    eventually(lambda: abuse.served.metric("num_requests_running") == abuse.served.metric("num_requests_waiting") == 0)
+    eventually(lambda: counts(abuse) == (before[0] + n, before[1]))
+
+
+def whole_cpu_s(abuse: Abuse) -> float:
+    """CPU time of a whole answer such as `begin` asks for."""
+    return abuse.cpu_s(lambda: abuse.create(max_completion_tokens=CONTEXT_TOKENS, logit_bias=NEVER_END), n=1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_row_48_leaving_while_it_is_answered(abuse: Abuse, stream: bool) -> None:
+    """What is done for the client after it left is a small part of the answer."""
+    whole_s, before = whole_cpu_s(abuse), counts(abuse)
+    with ExitStack() as stack:
+        sock = begin(abuse, stack, stream=stream)
+        eventually(lambda: abuse.served.metric("num_requests_running") == 1)
+        if stream:
+            abuse.keep(raw.read_head(sock))
+        left_s = abuse.served.cpu_s()
+    check_freed(abuse, before, 1)
+    assert abuse.served.cpu_s() - left_s < whole_s / 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_row_48_leaving_the_queue(abuse: Abuse, stream: bool) -> None:
+    before = counts(abuse)
+    with ExitStack() as running:
+        for _ in range(N_SEQUENCES):
+            begin(abuse, running, stream=True)
+        eventually(lambda: abuse.served.metric("num_requests_running") >= N_STREAMS)
+        n_waiting = abuse.served.metric("num_requests_waiting")
+        with ExitStack() as queued:
+            for _ in range(3):
+                begin(abuse, queued, stream=stream)
+            eventually(lambda: abuse.served.metric("num_requests_waiting") >= n_waiting + 3)
+        eventually(lambda: abuse.served.metric("num_requests_waiting") <= n_waiting)
+        assert abuse.served.metric("num_requests_running") >= N_STREAMS
+    check_freed(abuse, before, N_SEQUENCES + 3)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_row_48_leaving_while_the_prompt_is_read(abuse: Abuse, stream: bool) -> None:
+    before = counts(abuse)
+    with ExitStack() as stack:
+        for i in range(3 * N_SEQUENCES):
+            text = f"{i}" + " a" * (CONTEXT_TOKENS - 60)  # each its own: none is found in the cache
+            begin(abuse, stack, stream=stream, messages=[{"role": "user", "content": text}])
+        eventually(lambda: abuse.served.metric("num_requests_running") > 0)
+    check_freed(abuse, before, 3 * N_SEQUENCES)
+
+
+@pytest.mark.parametrize("n_clients", [50, pytest.param(300, marks=pytest.mark.large)])
+def test_row_49_clients_that_never_read(limited: Abuse, n_clients: int) -> None:
+    """All are closed at the send deadline, little is kept for each of them, and a client that reads gets everything."""
+    n_unread = limited.served.metric("connections_closed_unread_total")
+    growth_bytes = watch_peak(limited.served.api)
+    with ExitStack() as stack:
+        for _ in range(n_clients):
+            sock = stack.enter_context(raw.connection(limited.port, receive_buffer_bytes=4096))
+            endless = limited.body(stream=True, max_completion_tokens=1000)
+            sock.sendall(limited.request("POST", CREATE, body=endless))
+        eventually(lambda: limited.served.metric("num_requests_running") > 0)
+        events = limited.stream(max_completion_tokens=20)
+        assert events[-1] == "[DONE]"
+        assert sum('"content":"x' in event for event in events) == 20
+        eventually(lambda: limited.served.metric("connections_closed_unread_total") == n_unread + n_clients)
+    assert growth_bytes() < n_clients * 256 * 2**10
