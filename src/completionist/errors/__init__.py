@@ -1,0 +1,161 @@
+"""Every refusal and failure that a client can see (contract, section 9).
+
+    APIError
+    ├── InvalidRequest                 400 and every other `invalid_request_error`
+    │   ├── MalformedBody              400  the body is no JSON object
+    │   ├── UnsupportedContentType     400
+    │   ├── InvalidHeader              400
+    │   ├── MalformedHTTP              400
+    │   ├── MissingModel               400
+    │   ├── MissingParameter           400  missing_required_parameter
+    │   ├── UnknownParameter           400  unknown_parameter
+    │   ├── InvalidType                400  invalid_type
+    │   ├── InvalidValue               400  invalid_value (a list of supported values)
+    │   ├── PatternMismatch            400  invalid_value
+    │   ├── OutOfRange                 400  integer_/decimal_ below_min / above_max _value
+    │   ├── EmptyString, StringTooLong, EmptyArray, ArrayTooLong, TooManyProperties, PropertyNameTooLong
+    │   ├── InvalidCombination         400  invalid_parameter_combination
+    │   ├── NotAllowedWithout          400  «only allowed when … is enabled»
+    │   ├── UnsupportedParameter       400  unsupported_parameter
+    │   ├── UnsupportedValue           400  unsupported_value
+    │   ├── ContextLengthExceeded      400  context_length_exceeded
+    │   ├── ChatTemplateRefusal        400
+    │   ├── Unauthenticated            401
+    │   │   └── MissingKey, IncorrectKey, MismatchedHeader
+    │   ├── InsufficientPermissions    403
+    │   ├── ForeignOrigin              403
+    │   ├── ModelNotFound              404  model_not_found
+    │   ├── UnknownURL                 404
+    │   ├── MethodNotAllowed           405  method_not_supported
+    │   ├── ReceiptTimeout             408
+    │   ├── BodyTooLarge               413
+    │   ├── URLTooLong                 414
+    │   └── HeadersTooLarge            431
+    ├── Unavailable                    503  healed by time
+    │   ├── Overloaded                 503  server_is_overloaded
+    │   ├── NotReady                   503
+    │   └── ShuttingDown               503
+    └── ServerError                    500
+        ├── EngineLost                 500  retryable
+        └── ChatTemplateFailed         500
+
+The class fixes status, type and code; the instance adds the message and `param`. Wording is the wire's, typos included.
+
+Apart from them stands `OperatorError`: what only the person at the machine can mend, and what a client never sees.
+"""
+
+from __future__ import annotations
+
+from completionist.errors.access import (
+    KEYS_PLACE,
+    ForeignOrigin,
+    IncorrectKey,
+    InsufficientPermissions,
+    MismatchedHeader,
+    MissingKey,
+    Unauthenticated,
+)
+from completionist.errors.base import (
+    APIError,
+    InvalidRequest,
+    OperatorError,
+    echo,
+    quoted_list,
+)
+from completionist.errors.fields import (
+    ArrayTooLong,
+    ChatTemplateRefusal,
+    ContextLengthExceeded,
+    EmptyArray,
+    EmptyString,
+    InvalidCombination,
+    InvalidType,
+    InvalidValue,
+    MissingModel,
+    MissingParameter,
+    ModelNotFound,
+    NotAllowedWithout,
+    OutOfRange,
+    PatternMismatch,
+    PropertyNameTooLong,
+    StringTooLong,
+    TooManyProperties,
+    UnknownParameter,
+    UnsupportedParameter,
+    UnsupportedValue,
+)
+from completionist.errors.service import (
+    ChatTemplateFailed,
+    EngineLost,
+    NotReady,
+    Overloaded,
+    ServerError,
+    ShuttingDown,
+    Unavailable,
+)
+from completionist.errors.transport import (
+    HELP_PLACE,
+    BodyTooLarge,
+    HeadersTooLarge,
+    InvalidHeader,
+    MalformedBody,
+    MalformedHTTP,
+    MethodNotAllowed,
+    ReceiptTimeout,
+    UnknownURL,
+    UnsupportedContentType,
+    URLTooLong,
+)
+
+__all__ = [
+    "HELP_PLACE",
+    "KEYS_PLACE",
+    "APIError",
+    "ArrayTooLong",
+    "BodyTooLarge",
+    "ChatTemplateFailed",
+    "ChatTemplateRefusal",
+    "ContextLengthExceeded",
+    "EmptyArray",
+    "EmptyString",
+    "EngineLost",
+    "ForeignOrigin",
+    "HeadersTooLarge",
+    "IncorrectKey",
+    "InsufficientPermissions",
+    "InvalidCombination",
+    "InvalidHeader",
+    "InvalidRequest",
+    "InvalidType",
+    "InvalidValue",
+    "MalformedBody",
+    "MalformedHTTP",
+    "MethodNotAllowed",
+    "MismatchedHeader",
+    "MissingKey",
+    "MissingModel",
+    "MissingParameter",
+    "ModelNotFound",
+    "NotAllowedWithout",
+    "NotReady",
+    "OperatorError",
+    "OutOfRange",
+    "Overloaded",
+    "PatternMismatch",
+    "PropertyNameTooLong",
+    "ReceiptTimeout",
+    "ServerError",
+    "ShuttingDown",
+    "StringTooLong",
+    "TooManyProperties",
+    "URLTooLong",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownParameter",
+    "UnknownURL",
+    "UnsupportedContentType",
+    "UnsupportedParameter",
+    "UnsupportedValue",
+    "echo",
+    "quoted_list",
+]

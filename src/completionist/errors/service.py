@@ -1,0 +1,74 @@
+"""What is ours to mend or healed by time (contract, section 9.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from completionist.errors.base import APIError
+
+
+class Unavailable(APIError):
+    """Heals with time: carries `retry-after`, 1 … 120 seconds."""
+
+    status = 503
+    type = "service_unavailable_error"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": str(min(120, max(1, math.ceil(self.retry_after_s))))}
+
+
+class Overloaded(Unavailable):
+    """The queue is full, or the engine is being restarted."""
+
+    code = "server_is_overloaded"
+
+    def __init__(self, *, retry_after_s: float = 1.0) -> None:
+        super().__init__("The engine is currently overloaded, please try again later.", retry_after_s=retry_after_s)
+
+
+class NotReady(Unavailable):
+    """The answer of the health endpoints while requests would be refused."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is not ready.")
+
+
+class ShuttingDown(Unavailable):
+    """The server takes no more requests, or this one outlived the time that a shutdown leaves."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down, please try again later.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {**super().headers, "connection": "close"}
+
+
+class ServerError(APIError):
+    """Ours to mend. The cause is in the log, never in the answer."""
+
+    def __init__(
+        self, message: str = "The server had an error while processing your request. Sorry about that!"
+    ) -> None:
+        super().__init__(message)
+
+
+class EngineLost(ServerError):
+    """The engine died under this request, before anything was committed: retrying is safe and worth while."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"x-should-retry": "true"}
+
+
+class ChatTemplateFailed(ServerError):
+    """The model file's chat template is broken or hostile."""
+
+    def __init__(self) -> None:
+        super().__init__("The chat template of this model could not be applied to the messages.")
