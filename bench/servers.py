@@ -60,7 +60,9 @@ class Server:
 
 
 @contextmanager
-def completionist(options: Options, *, streams: int | None, context_tokens: int | None) -> Iterator[Server]:
+def completionist(
+    options: Options, *, streams: int | None, context_tokens: int | None, cache_bytes: int | None = None
+) -> Iterator[Server]:
     """Our server with the model of `options`; None leaves a size to it."""
     port = free_port()
     environment = {
@@ -70,10 +72,8 @@ def completionist(options: Options, *, streams: int | None, context_tokens: int 
         "COMPLETIONIST_ENGINE__THREADS": str(options.threads),
         "COMPLETIONIST_LOG__LEVEL": "warning",
     }
-    if streams is not None:
-        environment["COMPLETIONIST_ENGINE__STREAMS"] = str(streams)
-    if context_tokens is not None:
-        environment["COMPLETIONIST_ENGINE__CONTEXT_TOKENS"] = str(context_tokens)
+    sizes = {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens, "CACHE_BYTES": cache_bytes}
+    environment |= {f"COMPLETIONIST_ENGINE__{name}": str(size) for name, size in sizes.items() if size is not None}
     command = [sys.executable, "-m", "completionist", "serve"]
     with started(command, port, "/health/ready", model=options.model.path.stem, environment=environment) as server:
         yield server
