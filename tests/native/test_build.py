@@ -15,7 +15,6 @@ import msgspec
 import psutil
 import pytest
 
-from completionist.download import PinnedFile
 from completionist.engine.llama.build import (
     BuildFailed,
     BuildProgress,
@@ -26,6 +25,7 @@ from completionist.engine.llama.build import (
 )
 from completionist.engine.llama.library import PINNED_VERSION, find_library, native_library
 from completionist.engine.llama.show import LibraryBroken, show
+from completionist.pinned import PinnedFile
 from completionist.settings import EngineSettings, ModelSettings
 from tests.models.simple_index import SimpleIndex, serving
 
@@ -215,7 +215,7 @@ def test_a_failed_rebuild_leaves_the_old_library(
 BUILD = """
 import sys
 import msgspec
-from completionist.download import PinnedFile
+from completionist.pinned import PinnedFile
 from completionist.engine.llama.build import build
 from completionist.errors import OperatorError
 from completionist.settings import ModelSettings
