@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 
 from completionist.cache import cache_directory
@@ -91,6 +92,16 @@ def test_the_banner_can_be_pasted(start: Start) -> None:
 
 def test_a_signal_ends_it_cleanly(start: Start) -> None:
     assert start("--scripted").stop() == 0
+
+
+def test_nothing_is_left_of_a_server_that_was_killed(start: Start) -> None:
+    served = start("--scripted")
+    large = {"model": "scripted", "messages": [{"role": "user", "content": "word " * 50_000}]}
+    httpx2.post(served.curl[1], json=large, timeout=50)  # a helper process reads it
+    helpers = psutil.Process(served.process.pid).children(recursive=True)
+    assert len(helpers) >= 2
+    served.process.kill()
+    assert psutil.wait_procs(helpers, timeout=20)[1] == []
 
 
 def test_with_keys_the_examples_name_one(start: Start, tmp_path: Path) -> None:

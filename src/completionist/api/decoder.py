@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -60,7 +61,8 @@ class Decoder:
     def _helper(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
             return self._pool
 
 
@@ -81,6 +83,17 @@ class _Judged:
         if isinstance(self._outcome, APIError):
             raise self.__dict__.pop("_outcome")
         return self._outcome
+
+
+def _end_with_parent() -> None:
+    """A server that was killed could not close its helper, and the queue of the pool never tells."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="end with parent", daemon=True).start()
 
 
 def _judge(parts: tuple[bytes, ...]) -> _Judged:
