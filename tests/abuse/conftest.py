@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from completionist.settings import EngineSettings, KeySettings, ServerSettings, Settings
+from tests.abuse.clients import come_and_go, together, unread_streams
 from tests.abuse.invariants import KEY, OTHER_KEY, Abuse, invariants_of
 from tests.abuse.served import Served, serving_model, serving_script
-from tests.support import raw
 from tests.support.process import torrent
 
 if sys.platform != "linux":
@@ -39,7 +38,7 @@ MODEL_SETTINGS = Settings(
 )
 LIMITED_SETTINGS = Settings(
     server=ServerSettings(
-        port=0, max_body_bytes=64 * 2**10, max_header_bytes=16 * 2**10, receipt_timeout_s=1.0, send_timeout_s=1.0
+        port=0, max_body_bytes=64 * 2**10, max_header_bytes=16 * 2**10, receipt_timeout_s=1.0, send_timeout_s=1.5
     ),
     keys=KEYS,
 )
@@ -50,6 +49,7 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Small streams and a small context, so that they fill."""
     with serving_model(MODEL_SETTINGS, tmp_path_factory.mktemp("abuse") / "model") as served:
         _warm(served)
+        served.settle()
         yield served
 
 
@@ -57,7 +57,11 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A scripted engine behind limits of a second and some kilobytes."""
     with serving_script(torrent, LIMITED_SETTINGS, tmp_path_factory.mktemp("abuse") / "limited") as served:
-        _warm(served)
+        client = _warm(served)
+        for _ in range(2):
+            with unread_streams(client, 50):
+                pass
+        served.settle()
         yield served
 
 
@@ -75,28 +79,15 @@ def limited(limited_server: Served) -> Iterator[Abuse]:
         yield abuse
 
 
-def _warm(served: Served) -> None:
+def _warm(served: Served) -> Abuse:
     """Have everything allocated once: streams to their ends, the cache, the helper process, buffers of many clients."""
     client = Abuse(served)
-    words = [CONTEXT_TOKENS - 60] * 2 + [CONTEXT_TOKENS // 2 - 50] * N_STREAMS
+    words = [CONTEXT_TOKENS - 60] + [CONTEXT_TOKENS // 2 - 50] * N_STREAMS
     texts = [[{"role": "user", "content": f"{i}" + " a" * n}] for i, n in enumerate(words)]
     together(*[lambda text=text: client.create(messages=text) for text in texts])
-    client.create(n=128, logprobs=True, top_logprobs=20, max_completion_tokens=1)
+    client.create(n=32, logprobs=True, top_logprobs=20, max_completion_tokens=1)
     for _ in range(3):
         together(*[lambda: client.create(stop="x" * 2**20)] * 2)
         client.create(b"[" * 200_000)
-    sockets = [raw.connection(served.port) for _ in range(60)]
-    for sock in sockets:
-        sock.__enter__().sendall(client.request("POST", "/v1/chat/completions", body=client.body()))
-    for sock in sockets:
-        sock.__exit__(None, None, None)
-    served.settle()
-
-
-def together(*acts: Callable[[], object]) -> None:
-    """All of `acts` at once, each on a thread of its own."""
-    threads = [threading.Thread(target=act) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    come_and_go(client, 30)
+    return client

@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.abuse.served import Served
@@ -64,7 +64,7 @@ class Abuse:
         self, status: int, code: str | None, param: str | None, body: bytes | None = None, **fields: object
     ) -> raw.Reply:
         """A create call that must be refused just so."""
-        reply = self.create(body, **fields)
+        reply = self.create(self.body(**fields) if body is None else body)
         assert (reply.status, reply.error["code"], reply.error["param"]) == (status, code, param), reply
         assert reply.error["type"] == "invalid_request_error"
         return reply
@@ -96,10 +96,8 @@ class Abuse:
                     time.sleep(every_s)
             except OSError:
                 pass  # it closed before it had everything; what it said is still there
-            try:
+            with suppress(ConnectionResetError):  # the reset may overtake the answer
                 received = raw.read_to_end(sock)
-            except ConnectionResetError:
-                pass  # the reset overtook the answer
         return self.keep(raw.parsed(received)) if received else None
 
     def keep(self, reply: raw.Reply) -> raw.Reply:

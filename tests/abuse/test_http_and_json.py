@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,12 @@ def test_row_02_other_content_types(abuse: Abuse) -> None:
         refused = abuse.create(None, f"Content-Type: {declared}")
         assert (refused.status, refused.error["code"]) == (400, "unsupported_content_type")
     body = abuse.body()
-    lines = (f"POST {CREATE} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}")
+    lines = (
+        f"POST {CREATE} HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {KEY}",
+        f"Content-Length: {len(body)}",
+    )
     refused = abuse.send("\r\n".join([*lines, "", ""]).encode() + body)
     assert (refused.status, refused.error["code"]) == (400, "unsupported_content_type")
     assert abuse.create(None, "Content-Type: application/json; charset=utf-8").status == 200
@@ -65,14 +71,14 @@ def test_row_05_nesting(abuse: Abuse) -> None:
         good.replace(b'"MARK"', b"[" * n + b"]" * n),
         good.replace(b'"MARK"', tool),
     ):
-        assert abuse.cpu_s(lambda body=body: abuse.refused(400, None, None, body)) < CHEAP_S
+        assert abuse.cpu_s(partial(abuse.refused, 400, None, None, body)) < CHEAP_S
 
 
 def test_row_06_numbers_without_end(abuse: Abuse) -> None:
     good = abuse.body(seed=7141)
     for digits in (b"9" * 5_000, b"-" + b"9" * 5_000, b"9" * 2**20, b"0." + b"9" * 2**20, b"1e" + b"9" * 2**20):
         body = good.replace(b"7141", digits)
-        assert abuse.cpu_s(lambda body=body: _refuse_number(abuse, body)) < CHEAP_S
+        assert abuse.cpu_s(partial(_refuse_number, abuse, body)) < CHEAP_S
 
 
 def test_row_06_large_bodies_that_are_refused_are_let_go(abuse: Abuse) -> None:
@@ -111,7 +117,7 @@ def test_row_07_bytes_behind_the_body_are_no_second_request(limited: Abuse) -> N
         assert answer is not None
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert answer.body.count(b'"object":"chat.completion"') == 1
-        assert len(eventually(lambda start=start: limited.served.log_lines(start, path=CREATE))) == 1
+        assert len(eventually(partial(limited.served.log_lines, start, path=CREATE))) == 1
 
 
 @pytest.mark.parametrize(
@@ -212,7 +218,7 @@ def test_row_11_client_request_ids(abuse: Abuse) -> None:
     good = abuse.create(None, "X-Client-Request-Id: " + "y" * 512)
     assert good.status == 200
     wanted = {"request_id": good.headers["x-request-id"], "client_request_id": "y" * 512}
-    assert eventually(lambda: abuse.served.log_lines(**wanted))
+    assert eventually(lambda: abuse.served.log_lines(0, **wanted))
 
 
 KNOBS = {
@@ -225,7 +231,7 @@ KNOBS = {
 @pytest.mark.parametrize("stream", [False, True])
 def test_row_12_unknown_parameters_and_knobs_of_engines(abuse: Abuse, stream: bool) -> None:
     for name, value in KNOBS.items():
-        abuse.refused(400, "unknown_parameter", name, stream=stream, **{name: value})
-    refused = abuse.create(stream=stream, **{"x" * 100_000: 1})
+        abuse.refused(400, "unknown_parameter", name, abuse.body(stream=stream, **{name: value}))
+    refused = abuse.create(abuse.body(stream=stream, **{"x" * 100_000: 1}))
     assert (refused.status, refused.error["code"]) == (400, "unknown_parameter")
     assert len(json.loads(refused.body)["error"]["message"]) < 200

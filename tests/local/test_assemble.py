@@ -22,7 +22,7 @@ from completionist.engine.base import (
     WorkerLost,
 )
 from completionist.engine.mailbox import Mailbox
-from completionist.errors import APIError, ContextLengthExceeded, EngineLost, Overloaded, ServerError
+from completionist.errors import APIError, ContextLengthExceeded, EngineLost, EngineRestarting, Overloaded, ServerError
 from completionist.local.assemble import Assembly
 from completionist.types.completion import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
 
@@ -147,7 +147,7 @@ def test_a_stop_string_across_characters_that_span_tokens() -> None:
     [
         (PromptTooLong(20, 16), ContextLengthExceeded),
         (QueueFull(), Overloaded),
-        (WorkerLost(3.0, started=False), Overloaded),
+        (WorkerLost(3.0, started=False), EngineRestarting),
         (WorkerLost(3.0, started=True), EngineLost),
         (WorkerFault("a reason at /some/path"), ServerError),
     ],
@@ -163,7 +163,7 @@ def test_what_a_fault_says_reaches_the_client() -> None:
         run([[Failed(PromptTooLong(20, 16))]])
     with pytest.raises(Overloaded) as raised:
         run([[Failed(WorkerLost(2.5, started=False))]])
-    assert raised.value.headers["retry-after"] == "3"
+    assert raised.value.headers == {"retry-after": "3", "x-should-retry": "true"}
 
 
 def test_text_before_a_fault_is_not_lost() -> None:

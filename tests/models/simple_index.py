@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-from completionist.pinned import PinnedFile
 from completionist.models.catalog import CatalogEntry
 from completionist.package_index import IndexConfig
+from completionist.pinned import PinnedFile
 
 Style = Literal["json", "html"]
 

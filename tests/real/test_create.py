@@ -1,4 +1,4 @@
-"""The main job: real text for every form of the create call that issue an answer in words (contract 2, 5, 6)."""
+"""The main job: real text for every form of the create call (contract 2, 5, 6)."""
 
 from __future__ import annotations
 
@@ -135,3 +135,13 @@ def test_a_prompt_over_the_context_is_refused_and_the_next_one_served(client: op
     assert refused.value.code == "context_length_exceeded"
     assert refused.value.param == "messages"
     assert plain(client).choices[0].message.content
+
+
+def test_no_probability_mass_is_the_most_likely_token(client: openai.OpenAI) -> None:
+    drawn = plain(client, temperature=1.5, top_p=0, seed=3)
+    assert drawn.choices[0].message.content == plain(client).choices[0].message.content
+
+
+def test_another_seed_says_something_else(client: openai.OpenAI) -> None:
+    first, other = (plain(client, temperature=1.5, seed=seed).choices[0].message.content for seed in (7, 8))
+    assert first != other

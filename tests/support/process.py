@@ -40,7 +40,7 @@ def crashing(prompt: Prompt) -> Sequence[Sequence[Move]]:
 
 def torrent(prompt: Prompt) -> Sequence[Sequence[Move]]:
     """Says more than any buffer takes."""
-    return [[b"x" * 8192] * 1000] * prompt.n
+    return [[b"x" * 2048] * 4000] * prompt.n
 
 
 SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, held, slow, crashing, torrent)}

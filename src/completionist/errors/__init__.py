@@ -33,6 +33,7 @@
     │   └── HeadersTooLarge            431
     ├── Unavailable                    503  healed by time
     │   ├── Overloaded                 503  server_is_overloaded
+    │   │   └── EngineRestarting
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
     └── ServerError                    500
@@ -87,6 +88,7 @@ from completionist.errors.fields import (
 from completionist.errors.service import (
     ChatTemplateFailed,
     EngineLost,
+    EngineRestarting,
     NotReady,
     Overloaded,
     ServerError,
@@ -119,6 +121,7 @@ __all__ = [
     "EmptyArray",
     "EmptyString",
     "EngineLost",
+    "EngineRestarting",
     "ForeignOrigin",
     "HeadersTooLarge",
     "IncorrectKey",

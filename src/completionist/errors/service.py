@@ -24,12 +24,20 @@ class Unavailable(APIError):
 
 
 class Overloaded(Unavailable):
-    """The queue is full, or the engine is being restarted."""
+    """The queue is full."""
 
     code = "server_is_overloaded"
 
     def __init__(self, *, retry_after_s: float = 1.0) -> None:
         super().__init__("The engine is currently overloaded, please try again later.", retry_after_s=retry_after_s)
+
+
+class EngineRestarting(Overloaded):
+    """The engine died before it took this request, and another one is being started (section 9.4)."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {**super().headers, "x-should-retry": "true"}
 
 
 class NotReady(Unavailable):

@@ -23,7 +23,7 @@ from completionist.engine.base import (
     WorkerFault,
     WorkerLost,
 )
-from completionist.errors import ContextLengthExceeded, EngineLost, Overloaded, ServerError
+from completionist.errors import ContextLengthExceeded, EngineLost, EngineRestarting, Overloaded, ServerError
 from completionist.local.likelihood import token_logprob
 from completionist.log import emit
 from completionist.text.stops import StopStrings
@@ -176,7 +176,7 @@ def raise_fault(fault: Fault) -> NoReturn:
         case WorkerLost(started=True):
             raise EngineLost
         case WorkerLost():
-            raise Overloaded(retry_after_s=fault.retry_after_s)
+            raise EngineRestarting(retry_after_s=fault.retry_after_s)
         case WorkerFault():
             emit(_log, logging.ERROR, "the engine failed a request", reason=fault.reason)
             raise ServerError
