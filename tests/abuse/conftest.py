@@ -89,5 +89,6 @@ def _warm(served: Served) -> Abuse:
     for _ in range(3):
         together(*[lambda: client.create(stop="x" * 2**20)] * 2)
         client.create(b"[" * 200_000)
+        client.create(logit_bias={str(token): 1 for token in range(100_000)})
     come_and_go(client, 30)
     return client

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.abuse.served import Served
+from tests.abuse.served import Footprints, Served
 from tests.support import raw
 from tests.support.server import eventually
 
@@ -126,7 +126,7 @@ class Abuse:
 def invariants_of(served: Served) -> Iterator[Abuse]:
     """Hold a row to the invariants."""
     log_start = len(served.log_text())
-    files, pids = served.files(), _pids(served)
+    files, pids, before = served.files(), _pids(served), served.footprints()
     n_generated = served.metric("generation_tokens_total")
     abuse = Abuse(served)
     yield abuse
@@ -139,7 +139,7 @@ def invariants_of(served: Served) -> Iterator[Abuse]:
     assert abuse.is_fault_ours or _pids(served) == pids
     assert served.api.pid == pids[0]
     assert served.files() == files
-    _check_settled(served)
+    _check_settled(served, before)
     _check_log(served, abuse, log_start)
 
 
@@ -186,19 +186,19 @@ def _check_log(served: Served, abuse: Abuse, start: int) -> None:
     assert abuse.is_fault_ours or not served.log_lines(start, level="error")
 
 
-def _check_settled(served: Served) -> None:
-    """Memory, with what is swapped out, must be back within 5 %, and descriptors the same number, before long."""
+def _check_settled(served: Served, before: Footprints) -> None:
+    """Memory, with what is swapped out, must be back within 5 % of before the row, and descriptors the same number."""
     deadline_s = time.monotonic() + _SETTLE_S
-    while complaints := list(_grown(served)):
+    while complaints := list(_grown(served, before)):
         assert time.monotonic() < deadline_s, complaints
         time.sleep(0.05)
 
 
-def _grown(served: Served) -> Iterator[str]:
+def _grown(served: Served, before: Footprints) -> Iterator[str]:
     for who, held in served.footprints().items():
-        before = served.when_warm[who]
-        if held.resident_bytes > before.resident_bytes * 1.05 or held.n_descriptors != before.n_descriptors:
-            yield f"{who}: {before} became {held}"
+        warm, own = served.when_warm[who], before[who]
+        if held.resident_bytes > own.resident_bytes * 1.05 or held.n_descriptors != warm.n_descriptors:
+            yield f"{who}: {own} became {held}, warm it was {warm}"
 
 
 def _pids(served: Served) -> tuple[int, int | None]:

@@ -31,6 +31,10 @@ class Footprint(NamedTuple):
     n_descriptors: int
 
 
+Footprints = dict[str, Footprint]
+"""By process."""
+
+
 class Served:
     """A running server: its processes, its log, its counters, its files."""
 
@@ -52,7 +56,7 @@ class Served:
         """CPU time of the API process and those it started, so far."""
         return sum(sum(each.cpu_times()[:2]) for each in (self.api, *self.api.children(recursive=True)))
 
-    def footprints(self) -> dict[str, Footprint]:
+    def footprints(self) -> Footprints:
         """Of the API process and the engine."""
         processes = {"API": self.api} | ({"engine": engine} if (engine := self.engine) else {})
         return {who: Footprint(_resident_bytes(each), each.num_fds()) for who, each in processes.items()}
