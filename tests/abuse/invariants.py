@@ -187,7 +187,7 @@ def _check_log(served: Served, abuse: Abuse, start: int) -> None:
 
 
 def _check_settled(served: Served, before: Footprints) -> None:
-    """Memory, with what is swapped out, must be back within 5 % of before the row, or of a warm server, and descriptors the same number."""
+    """Memory, swap included, must be back within 5 % of before the row or of a warm server; descriptors the same number."""
     deadline_s = time.monotonic() + _SETTLE_S
     while complaints := list(_grown(served, before)):
         assert time.monotonic() < deadline_s, complaints
