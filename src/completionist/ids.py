@@ -13,7 +13,12 @@ _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def _base62(n_characters: int) -> str:
-    return "".join(secrets.choice(_BASE62) for _ in range(n_characters))
+    number = secrets.randbelow(62**n_characters)  # one read of the system's randomness, not one a character
+    digits = []
+    for _ in range(n_characters):
+        number, digit = divmod(number, 62)
+        digits.append(_BASE62[digit])
+    return "".join(digits)
 
 
 def completion_id() -> str:

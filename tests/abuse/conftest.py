@@ -29,9 +29,7 @@ MODEL_SETTINGS = Settings(
     engine=EngineSettings(
         threads=1,  # two that wait for each other are slow where others use the machine
         streams=N_STREAMS,
-        stream_tokens=CONTEXT_TOKENS // 2,
         context_tokens=CONTEXT_TOKENS,
-        long_streams=1,
         cache_bytes=8 * 2**20,  # less than what memory may grow by
     ),
     keys=KEYS,
@@ -82,7 +80,7 @@ def limited(limited_server: Served) -> Iterator[Abuse]:
 def _warm(served: Served) -> Abuse:
     """Have everything allocated once: streams to their ends, the cache, the helper process, buffers of many clients."""
     client = Abuse(served)
-    words = [CONTEXT_TOKENS - 60] + [CONTEXT_TOKENS // 2 - 50] * N_STREAMS
+    words = [CONTEXT_TOKENS // 2] * N_STREAMS
     texts = [[{"role": "user", "content": f"{i}" + " a" * n}] for i, n in enumerate(words)]
     together(*[lambda text=text: client.create(messages=text) for text in texts])
     client.create(n=32, logprobs=True, top_logprobs=20, max_completion_tokens=1)

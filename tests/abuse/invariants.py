@@ -22,7 +22,7 @@ from tests.support.server import eventually
 CREATE = "/v1/chat/completions"
 KEY = "sk-proj-0123456789abcdef-last"
 OTHER_KEY = "sk-proj-fedcba9876543210-last"
-SECRET = "The harbour of Zierikzee keeps its zebras quiet"
+SECRET = "The zebras of Zierikzee"
 """In every prompt of `Abuse.create`; in no log."""
 NEVER_END = {"0": -100, "2": -100}
 """A bias against the two tokens that end an answer of the test model."""
@@ -110,7 +110,8 @@ class Abuse:
         return raw.request(method, path, *authorization, *headers, body=body)
 
     def body(self, **fields: object) -> bytes:
-        messages = [{"role": "user", "content": SECRET}]
+        """A create body that asks for little: with a system message, which spares the template's own longer one."""
+        messages = [{"role": "system", "content": "x"}, {"role": "user", "content": SECRET}]
         short = {} if {"max_tokens", "max_completion_tokens"} & fields.keys() else {"max_completion_tokens": 4}
         return json.dumps({"model": self.served.model, "messages": messages, **short, **fields}).encode()
 
@@ -151,7 +152,7 @@ def _check_answer(reply: raw.Reply, is_fault_ours: bool) -> None:
         assert retry == "false" or 1 <= int(headers["retry-after"]) <= 120, reply
     elif 400 <= reply.status < 500 and reply.status not in {408, 409}:
         assert retry != "true", reply
-    if reply.status >= 400 and "content-type" in headers:
+    if reply.status >= 400:
         assert headers["content-type"] == "application/json"
         assert reply.error["message"]
     errors = [reply.body] if reply.status >= 400 else re.findall(rb'^data: (\{"error".*)$', reply.body, re.MULTILINE)
@@ -166,7 +167,8 @@ def _check_nothing_runs(served: Served) -> None:
 
 
 def _check_canary(served: Served) -> None:
-    canary = Abuse(served).create(max_completion_tokens=1, key=OTHER_KEY)
+    messages = [{"role": "system", "content": "x"}, {"role": "user", "content": "x"}]
+    canary = Abuse(served).create(messages=messages, max_completion_tokens=1, key=OTHER_KEY)
     assert canary.status == 200, canary
     assert json.loads(canary.body)["usage"]["completion_tokens"] == 1
 

@@ -120,11 +120,11 @@ def _pauses_s(served: Served) -> list[float]:
     return [float(pause[1]) for pause in said if pause]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.large)])
 def test_row_56_streams_finish_and_the_engine_goes_too(served: Served, number: signal.Signals) -> None:
     abuse, everyone = Abuse(served), served.api.children(recursive=True)
     with ExitStack() as stack:
-        streams = begin(abuse, stack, 5, 60, stream=True)
+        streams = begin(abuse, stack, 5, 25, stream=True)
         idle = stack.enter_context(raw.connection(served.port))
         idle.sendall(raw.request("GET", "/health/ready"))
         assert raw.read_reply(idle).status == 200

@@ -109,7 +109,7 @@ def test_row_45_foreign_origins(abuse: Abuse, origin: str) -> None:
         assert not [name for name in refused.headers if name.startswith("access-control")]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 (it must be refused)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 (it must be refused)
 def test_row_46_a_public_address_without_a_key(host: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:  # had it tried to listen, it would speak of the port
         command = ["completionist", "serve", "--scripted", "--host", host, "--port", str(taken.getsockname()[1])]

@@ -14,9 +14,6 @@ from tests.abuse.served import watch_peak
 from tests.support import raw
 from tests.support.server import eventually
 
-N_SEQUENCES = N_STREAMS + 1
-"""That run side by side: one of them in the long stream."""
-
 
 def begin(abuse: Abuse, stack: ExitStack, **fields: object) -> socket.socket:
     """Send a request that lasts, on a connection that ends with `stack`."""
@@ -56,7 +53,7 @@ def test_row_48_leaving_while_it_is_answered(abuse: Abuse, stream: bool) -> None
 def test_row_48_leaving_the_queue(abuse: Abuse, stream: bool) -> None:
     before = counts(abuse)
     with ExitStack() as running:
-        for _ in range(N_SEQUENCES):
+        for _ in range(N_STREAMS):
             begin(abuse, running, stream=True)
         eventually(lambda: abuse.served.metric("num_requests_running") >= N_STREAMS)
         n_waiting = abuse.served.metric("num_requests_waiting")
@@ -66,18 +63,18 @@ def test_row_48_leaving_the_queue(abuse: Abuse, stream: bool) -> None:
             eventually(lambda: abuse.served.metric("num_requests_waiting") >= n_waiting + 3)
         eventually(lambda: abuse.served.metric("num_requests_waiting") <= n_waiting)
         assert abuse.served.metric("num_requests_running") >= N_STREAMS
-    check_freed(abuse, before, N_SEQUENCES + 3)
+    check_freed(abuse, before, N_STREAMS + 3)
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_row_48_leaving_while_the_prompt_is_read(abuse: Abuse, stream: bool) -> None:
     before = counts(abuse)
     with ExitStack() as stack:
-        for i in range(2 * N_SEQUENCES):
+        for i in range(2 * N_STREAMS):
             text = f"{i} {stream}" + " a" * (CONTEXT_TOKENS // 2 - 60)  # each its own: none is found in the cache
             begin(abuse, stack, stream=stream, messages=[{"role": "user", "content": text}])
         eventually(lambda: abuse.served.metric("num_requests_running") > 0)
-    check_freed(abuse, before, 2 * N_SEQUENCES)
+    check_freed(abuse, before, 2 * N_STREAMS)
 
 
 @pytest.mark.parametrize("n_clients", [50, pytest.param(300, marks=pytest.mark.large)])
