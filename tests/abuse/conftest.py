@@ -30,7 +30,7 @@ MODEL_SETTINGS = Settings(
         threads=1,  # two that wait for each other are slow where others use the machine
         streams=N_STREAMS,
         context_tokens=CONTEXT_TOKENS,
-        cache_bytes=8 * 2**20,  # less than what memory may grow by
+        cache_bytes=4 * 2**20,  # well under what memory may grow by
     ),
     keys=KEYS,
 )
@@ -56,9 +56,8 @@ def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]
     """A scripted engine behind limits of a second and some kilobytes."""
     with serving_script(torrent, LIMITED_SETTINGS, tmp_path_factory.mktemp("abuse") / "limited") as served:
         client = _warm(served)
-        for _ in range(2):
-            with unread_streams(client, 50):
-                pass
+        with unread_streams(client, 50):
+            pass
         served.settle()
         yield served
 
@@ -80,13 +79,13 @@ def limited(limited_server: Served) -> Iterator[Abuse]:
 def _warm(served: Served) -> Abuse:
     """Have everything allocated once: streams to their ends, the cache, the helper process, buffers of many clients."""
     client = Abuse(served)
-    words = [CONTEXT_TOKENS // 2] * N_STREAMS
-    texts = [[{"role": "user", "content": f"{i}" + " a" * n}] for i, n in enumerate(words)]
-    together(*[lambda text=text: client.create(messages=text) for text in texts])
+    text = "x" + " a" * (CONTEXT_TOKENS - 60)
+    together(*[client.create] * N_STREAMS, lambda: client.create(messages=[{"role": "user", "content": text}]))
     client.create(n=32, logprobs=True, top_logprobs=20, max_completion_tokens=1)
     for _ in range(3):
-        together(*[lambda: client.create(stop="x" * 2**20)] * 2)
+        together(*[lambda: client.create(stop=["x" * 2**18] * 4)] * 2)
         client.create(b"[" * 200_000)
         client.create(logit_bias={str(token): 1 for token in range(100_000)})
+    client.create(logit_bias={str(token): 1 for token in range(1_000)})
     come_and_go(client, 30)
     return client

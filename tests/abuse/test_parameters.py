@@ -69,7 +69,7 @@ def test_row_15_as_many_choices_as_may_be(abuse: Abuse) -> None:
 
 
 def test_row_15_others_are_served_beside_many_choices(abuse: Abuse) -> None:
-    many = abuse.body(n=128, max_completion_tokens=40, logit_bias=NEVER_END)
+    many = abuse.body(n=128, max_completion_tokens=24, logit_bias=NEVER_END)
     with raw.connection(abuse.port) as sock:
         sock.sendall(abuse.request("POST", CREATE, body=many))
         eventually(lambda: abuse.served.metric("num_requests_running") > 0)

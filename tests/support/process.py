@@ -38,9 +38,13 @@ def crashing(prompt: Prompt) -> Sequence[Sequence[Move]]:
     return [[b"word", Crash(restart_s=0.5)]] * prompt.n
 
 
+_TORRENT: Sequence[Move] = [b"x" * 2048] * 4000
+"""Made once: what every request made for itself would look like memory that the server keeps."""
+
+
 def torrent(prompt: Prompt) -> Sequence[Sequence[Move]]:
     """Says more than any buffer takes."""
-    return [[b"x" * 2048] * 4000] * prompt.n
+    return [_TORRENT] * prompt.n
 
 
 SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, held, slow, crashing, torrent)}
