@@ -1,4 +1,4 @@
-"""All scenarios, one after another, with a table and a recorded result for each: `python -m bench`, at most 20 minutes."""
+"""All scenarios, one after another, with a table and a recorded result for each: `python -m bench`."""
 
 from __future__ import annotations
 

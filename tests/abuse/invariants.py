@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from tests.abuse.served import Served
@@ -88,17 +88,8 @@ class Abuse:
 
     def push(self, *parts: bytes, every_s: float = 0.0) -> raw.Reply | None:
         """The answer to bytes that the server need not take in; None where it only closed."""
-        received = b""
-        with raw.connection(self.port) as sock:
-            try:
-                for part in parts:
-                    sock.sendall(part)
-                    time.sleep(every_s)
-            except OSError:
-                pass  # it closed before it had everything; what it said is still there
-            with suppress(ConnectionResetError):  # the reset may overtake the answer
-                received = raw.read_to_end(sock)
-        return self.keep(raw.parsed(received)) if received else None
+        reply = raw.push(self.port, *parts, every_s=every_s)
+        return self.keep(reply) if reply else None
 
     def keep(self, reply: raw.Reply) -> raw.Reply:
         """Remember an answer that was read elsewhere."""

@@ -129,7 +129,7 @@ def test_row_56_streams_finish_and_the_engine_goes_too(served: Served, number: s
         idle.sendall(raw.request("GET", "/health/ready"))
         assert raw.read_reply(idle).status == 200
         served.process.send_signal(number)
-        eventually(lambda: _is_refused(served.port))
+        eventually(lambda: raw.is_refused(served.port))
         idle.sendall(raw.request("GET", "/health/ready"))
         not_ready = abuse.keep(raw.read_reply(idle))
         assert (not_ready.status, not_ready.headers["retry-after"]) == (503, "1")
@@ -146,7 +146,7 @@ def test_row_56_a_second_signal_cuts_off(served: Served) -> None:
     with ExitStack() as stack:
         streams = begin(abuse, stack, 5, 200, stream=True)
         served.process.send_signal(signal.SIGTERM)
-        eventually(lambda: _is_refused(served.port))
+        eventually(lambda: raw.is_refused(served.port))
         served.process.send_signal(signal.SIGTERM)
         for received in rest(streams):
             *_, error, done = abuse.events(received)
@@ -160,11 +160,3 @@ def _check_gone(served: Served, everyone: list[psutil.Process]) -> None:
     assert len(everyone) >= 2  # the engine and the renderer, at least
     eventually(lambda: not any(each.is_running() for each in everyone))
     assert not served.log_lines(level="error")
-
-
-def _is_refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return True
-    return False

@@ -24,23 +24,7 @@ def limited_server() -> Iterator[RunningServer]:
 
 
 def closes_with(server: RunningServer, *parts: bytes, every_s: float = 0.0) -> raw.Reply | None:
-    """Send `parts` on one connection; the answer, if one came before the server closed."""
-    with raw.connection(server.port) as sock:
-        try:
-            for part in parts:
-                sock.sendall(part)
-                time.sleep(every_s)
-        except OSError:
-            pass  # it closed before it had everything; what it said is still there
-        try:
-            received = raw.read_to_end(sock)
-        except ConnectionResetError:
-            return None
-    if not received:
-        return None
-    head, _, body = received.partition(b"\r\n\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
-    return raw.Reply(int(head.split()[1]), headers, body)
+    return raw.push(server.port, *parts, every_s=every_s)
 
 
 def check_refusal(server: RunningServer, reply: raw.Reply | None, status: int) -> None:

@@ -75,7 +75,7 @@ def test_a_stuck_log_loses_lines_and_delays_nobody() -> None:
 def test_one_access_line_and_no_content(serve: Serve) -> None:
     server = serve(lambda _: [[b"SECRET-ANSWER"]])
     messages = [{"role": "user", "content": "SECRET-QUESTION"}]
-    body = raw.chat(messages=messages, user="SECRET-USER", metadata={"a": "SECRET-META"})
+    body = raw.chat(messages=messages, user="u-17", metadata={"a": "SECRET-META"})
     reply = raw.send(server.port, raw.request("POST", "/v1/chat/completions?SECRET-QUERY", body=body))
     line = server.access_line(reply.headers["x-request-id"])
     assert (
@@ -102,3 +102,15 @@ def test_what_clients_send_is_escaped(serve: Serve) -> None:
     assert server.access_line(reply.headers["x-request-id"])["model"] == escape("x" + NASTY)
     reply = raw.send(server.port, raw.request("GET", "/%0d%0aINFO%20forged%1b[31m"))
     assert server.access_line(reply.headers["x-request-id"])["path"] == "/%0d%0aINFO%20forged%1b[31m"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_end_user_is_named_in_the_access_log(serve: Serve, stream: bool) -> None:
+    server = serve()
+    for fields, named in (({"user": "u"}, "u"), ({"user": "u", "safety_identifier": NASTY}, escape(NASTY)), ({}, None)):
+        body = raw.chat(**fields, stream=stream)
+        reply = raw.push(server.port, raw.request("POST", "/v1/chat/completions", "Connection: close", body=body))
+        assert reply is not None
+        assert reply.status == 200
+        line = server.access_line(reply.headers["x-request-id"])
+        assert line.get("end_user") == named

@@ -37,7 +37,7 @@ def test_streams_finish_and_nobody_else_is_let_in(number: signal.Signals) -> Non
         assert raw.read_reply(open_connection).status == 200
         streams = begin_streams(server)
         server.process.send_signal(number)
-        eventually(lambda: _is_refused(server.port))
+        eventually(lambda: raw.is_refused(server.port))
         open_connection.sendall(raw.request("GET", "/health/ready"))
         assert raw.read_reply(open_connection).status == 503
         open_connection.sendall(raw.request("GET", "/health/live"))
@@ -66,7 +66,7 @@ def test_what_is_left_is_cut_off_with_an_error(how: str) -> None:
         plain = open_stream(server, stream=False)
         server.process.send_signal(signal.SIGTERM)
         if how == "a second signal":
-            eventually(lambda: _is_refused(server.port))
+            eventually(lambda: raw.is_refused(server.port))
             server.process.send_signal(signal.SIGTERM)
         for sock, begun in streams:
             body = begun + raw.read_to_end(sock)
@@ -123,11 +123,3 @@ def test_descriptors_and_memory_come_back_after_abuse() -> None:
         eventually(lambda: server.facts.num_fds() == n_descriptors)
         assert server.facts.memory_info().rss < rss * 1.05
         assert raw.send(server.port, raw.request("POST", CREATE, body=raw.chat(max_tokens=1))).status == 200
-
-
-def _is_refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return True
-    return False

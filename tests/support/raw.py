@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from tests.support.server import MODEL
@@ -64,6 +65,30 @@ def send(port: int, *parts: bytes) -> Reply:
         for part in parts:
             sock.sendall(part)
         return read_reply(sock)
+
+
+def push(port: int, *parts: bytes, every_s: float = 0.0) -> Reply | None:
+    """The answer to bytes that the server need not take in; None where it only closed."""
+    received = b""
+    with connection(port) as sock:
+        try:
+            for part in parts:
+                sock.sendall(part)
+                time.sleep(every_s)
+        except OSError:
+            pass  # it closed before it had everything; what it said is still there
+        with suppress(ConnectionResetError):  # the reset may overtake the answer
+            received = read_to_end(sock)
+    return parsed(received) if received else None
+
+
+def is_refused(port: int) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return True
+    return False
 
 
 def read_reply(sock: socket.socket) -> Reply:

@@ -56,6 +56,7 @@ ASKS: list[tuple[str, dict[str, Any], str]] = [
     ("modalities", {**SPOKEN, "modalities": ["audio"]}, "No speech synthesis is installed."),
     ("moderation", {"moderation": {"model": "m"}}, "No classifier is configured."),
     ("prompt_cache_options", {"prompt_cache_options": {"mode": "explicit"}}, ""),
+    ("prompt_cache_key", {"prompt_cache_key": "k"}, ""),
     ("prompt_cache_retention", {"prompt_cache_retention": "24h"}, ""),
     (
         "response_format",
@@ -97,7 +98,6 @@ SILENT: dict[str, Any] = {
     "metadata": {"team": "blue"},
     "user": "u",
     "safety_identifier": "s",
-    "prompt_cache_key": "k",
     "audio": {"voice": "alloy", "format": "wav"},
 }
 BUILT: dict[str, Any] = {

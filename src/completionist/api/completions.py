@@ -18,6 +18,7 @@ from completionist.types.request import ChatRequest
 async def create(exchange: Exchange, services: Services) -> None:
     """Answer one chat request (contract, sections 2, 5 and 6)."""
     request = await _read_request(exchange, services)
+    exchange.end_user = request.safety_identifier or request.user
     answer = services.chat.answer(request, exchange.caller)
     if request.stream:
         await services.drain.attend(_stream(answer, request.n or 1, exchange, services), exchange.receive)

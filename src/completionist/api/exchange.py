@@ -41,6 +41,8 @@ class Exchange:
         self.is_authenticated = False
         self.client_request_id: str | None = None
         self.model: str | None = None
+        self.end_user: str | None = None
+        """As the client names it: `safety_identifier`, else `user`."""
         self.usage: Usage | None = None
         self.status: int | None = None
         self.outcome: Outcome = "completed"
@@ -94,6 +96,7 @@ class Exchange:
             duration_ms=round(self.elapsed_s * 1000),
             project=self.caller.project if self.is_authenticated else None,
             model=self.model,
+            end_user=self.end_user,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
             client=self.client_host,

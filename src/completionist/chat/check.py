@@ -1,10 +1,10 @@
 """The last step of the order of checks (contract 2.3): what this model and this installation do with legal values.
 
 Nothing is accepted and then ignored: what is not built is refused, with `param` naming it, unless it asks for nothing.
-Four fields are in no table because asking for nothing visible is all they do: `user` and `safety_identifier` name the end
-user to the operator, `prompt_cache_key` is a hint that never prevents a hit (2.6, 13.5), and `metadata` is kept with the
-stored completion, so that without `store` there is nothing to keep it with (2.5). `audio` only says how speech would be
-made; `modalities` asks for it (2.5). `function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools.
+Three fields are in no table because what they do does not show in the answer: `user` and `safety_identifier` name the end
+user to the operator, in the access log (2.6), and `metadata` is kept with the stored completion, so that without `store`
+there is nothing to keep it with (2.5). `audio` only says how speech would be made; `modalities` asks for it (2.5).
+`function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ NOT_BUILT = (
     Row("modalities", lambda modalities: "audio" not in modalities, "No speech synthesis is installed."),
     Row("moderation", _only(), "No classifier is configured."),
     Row("prompt_cache_options", lambda options: options.mode != "explicit"),  # the only ttl is the default one
+    Row("prompt_cache_key", _only()),
     Row("prompt_cache_retention", _only()),
     Row("response_format", lambda response_format: response_format.type == "text"),
     Row("service_tier", _only("auto", "default")),

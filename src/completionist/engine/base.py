@@ -72,8 +72,6 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     """Per choice; None: to the end of the context."""
     sampling: Sampling
-    grammar: GrammarSpec | None = None
-    """None: free text."""
     tier: Tier = "default"
 
 

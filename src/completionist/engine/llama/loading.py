@@ -84,7 +84,7 @@ def _card(order: LoadModel, model: Model, contexts: list[Context], footprint: Fo
         vocabulary_size=model.vocabulary_size,
         parameters=model.parameters,
         weights_bytes=model.weights_bytes,
-        kv_bytes=sum(footprint.of(context.n_streams, context.stream_tokens) for context in contexts),
+        kv_bytes=sum(footprint.of(context.n_streams, context.stream_cells) for context in contexts),
         streams=sum(context.n_streams for context in contexts),
         chat_template=model.chat_template,
         bos_text=model.bos_text,

@@ -38,7 +38,7 @@ class Footprint(msgspec.Struct, frozen=True):
 
 
 class Context:
-    """`n_streams` streams of `stream_tokens` cells each, and the buffers of a batch, allocated once."""
+    """`n_streams` streams that hold up to `stream_tokens` tokens each, and the buffers of a batch, allocated once."""
 
     def __init__(
         self, model: Model, *, n_streams: int, stream_tokens: int, threads: int, kv_type: KVType = "f16"
@@ -64,7 +64,8 @@ class Context:
                 f"engine.context_tokens ({model.native.last_words()})"
             )
         self.memory = self.c.llama_get_memory(self.handle)
-        self.stream_tokens = int(self.c.llama_n_ctx_seq(self.handle))
+        self.stream_cells = int(self.c.llama_n_ctx_seq(self.handle))  # rounded up to a multiple of 256
+        self.stream_tokens = min(stream_tokens, self.stream_cells)
         self._vocabulary_size = model.vocabulary_size
         self._batch = _Batch(MAX_CALL_TOKENS)
         self._settings = f"streams of {stream_tokens}, {MAX_CALL_TOKENS} rows, {threads} threads, {kv_type} cells"
