@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import msgspec
 
 from completionist.api.exchange import Exchange
@@ -21,7 +19,7 @@ async def create(exchange: Exchange, services: Services) -> None:
     exchange.end_user = request.safety_identifier or request.user
     answer = services.chat.answer(request, exchange.caller)
     if request.stream:
-        await services.drain.attend(_stream(answer, request.n or 1, exchange, services), exchange.receive)
+        await services.drain.attend(_stream(answer, exchange, services), exchange.receive)
     else:
         await services.drain.attend(answer.whole(), exchange.receive)
     completion = answer.completed()
@@ -46,16 +44,16 @@ async def _read_request(exchange: Exchange, services: Services) -> ChatRequest:
     return draft.request()
 
 
-async def _stream(answer: Answer, n_choices: int, exchange: Exchange, services: Services) -> None:
-    """The status line waits for the first chunk: what fails before it is an ordinary error answer."""
-    async with aclosing(answer.chunks()) as chunks:
-        first = await anext(chunks)
+async def _stream(answer: Answer, exchange: Exchange, services: Services) -> None:
+    """The status line waits until the request is accepted: what fails before is an ordinary error answer."""
+    async with answer.streamed() as chunks:
         events = await exchange.open_events()
-        await events.event(first)
+        is_waiting = True
         async with events.kept_alive(services.settings.keep_alive_s):
             async for chunk in chunks:
                 await events.event(chunk)
-                if events.n_events == n_choices + 1:  # the roles of all choices are out, so this was the first text
+                if is_waiting and answer.has_begun:
+                    is_waiting = False
                     services.metrics.time_to_first_token.observe(exchange.elapsed_s)
 
 

@@ -1,26 +1,44 @@
 """The only builder of a chunk: what a delta looks like in a stream (contract, section 6).
 
-Opened   {"index":0,"delta":{"role":"assistant","content":"","refusal":null},…}
-Text     {"index":0,"delta":{"content":"High"},…}
-Closed   {"index":0,"delta":{},…,"finish_reason":"stop"}
-Totals   "choices":[],"usage":{…}                            only with `include_usage`
+Opened      {"index":0,"delta":{"role":"assistant","content":"","refusal":null},…}
+Text        {"index":0,"delta":{"content":"High"},…}
+CallOpened  {"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_…","type":"function","function":{"name":"f","arguments":""}}]},…}
+CallText    {"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\\"x\\":"}}]},…}
+Closed      {"index":0,"delta":{},…,"finish_reason":"stop"}
+Totals      "choices":[],"usage":{…}                            only with `include_usage`
+
+Where an answer may begin with a call, the opening chunk waits for what comes first, and a call comes with it.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from completionist import ids
-from completionist.chat.deltas import Closed, Delta, Opened, Text, Totals
+from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
 from completionist.chat.fold import Head
-from completionist.types.completion import Chunk, ChunkChoice, DeltaMessage, Logprobs, Usage
+from completionist.chat.opening import InOrder
+from completionist.types.completion import (
+    Chunk,
+    ChunkChoice,
+    CustomDelta,
+    DeltaMessage,
+    FinishReason,
+    FunctionDelta,
+    Logprobs,
+    ToolCallDelta,
+    Usage,
+)
 
 _OBFUSCATION_MODULUS_BYTES = 16
 
 _ENCODER = msgspec.json.Encoder()
 _ROLE = DeltaMessage(role="assistant", content="", refusal=None)
 _NOTHING = DeltaMessage()
+_NO_LOGPROBS = Logprobs(content=(), refusal=None)
 
 
 class Chunks:
@@ -32,11 +50,17 @@ class Chunks:
         `_opening`                         `_closing`
     """
 
-    def __init__(self, head: Head, *, has_logprobs: bool, include_usage: bool, include_obfuscation: bool) -> None:
+    def __init__(
+        self, head: Head, *, has_logprobs: bool, include_usage: bool, include_obfuscation: bool, may_call: bool
+    ) -> None:
         self._head = head
         self._has_logprobs = has_logprobs
         self._include_usage = include_usage
         self._include_obfuscation = include_obfuscation
+        self._order = InOrder() if may_call else None
+        self._opened: set[int] = set()
+        self._calls: dict[int, _Call] = {}
+        self._n_calls: Counter[int] = Counter()
         self._opening = _ENCODER.encode(self._chunk(UNSET, UNSET)).removesuffix(b"]}")
         self._closing = (b'],"usage":null' if include_usage else b"]") + (
             b',"obfuscation":"' if include_obfuscation else b"}"
@@ -44,23 +68,57 @@ class Chunks:
         self._filler = ids.filler(2 * _OBFUSCATION_MODULUS_BYTES)
         self._n_chunks = 0
 
-    def chunk(self, delta: Delta) -> bytes | None:
-        """The chunk for `delta`; None where it adds nothing to the stream."""
+    def write(self, delta: Delta) -> list[bytes]:
+        """The chunks that `delta` brings; none where it adds nothing to the stream, or has to wait."""
+        if self._order is None:
+            return self._written(delta)
+        return [chunk for ready in self._order.feed(delta) for chunk in self._written(ready)]
+
+    def _written(self, delta: Delta) -> list[bytes]:
+        if isinstance(delta, Totals):
+            return [self._usage_chunk(delta.usage)] if self._include_usage else []
+        if delta.index in self._opened:
+            return [self._content(delta)]
+        self._opened.add(delta.index)
+        if isinstance(delta, CallOpened):
+            head = self._call_opened(delta)
+            message = msgspec.structs.replace(head, role="assistant", content=None, refusal=None)
+            return [self._choice(delta.index, message, self._no_logprobs())]
+        role = self._choice(delta.index, _ROLE, self._no_logprobs())
+        return [role] if isinstance(delta, Opened) else [role, self._content(delta)]
+
+    def _content(self, delta: Text | Reasoning | CallOpened | CallText | Closed | Opened) -> bytes:
         match delta:
             case Text():
-                message = DeltaMessage(content=delta.text)
                 logprobs = Logprobs(content=delta.logprobs, refusal=None) if self._has_logprobs else None
-                return self._encode(ChunkChoice(index=delta.index, delta=message, logprobs=logprobs))
-            case Opened():
-                logprobs = Logprobs(content=(), refusal=None) if self._has_logprobs else None
-                return self._encode(ChunkChoice(index=delta.index, delta=_ROLE, logprobs=logprobs))
+                return self._choice(delta.index, DeltaMessage(content=delta.text), logprobs)
+            case CallText():
+                return self._choice(delta.index, self._calls[delta.index].more(delta.text))
+            case CallOpened():
+                return self._choice(delta.index, self._call_opened(delta))
+            case Reasoning():
+                return self._choice(delta.index, DeltaMessage(reasoning_content=delta.text))
             case Closed():
-                reason = delta.finish_reason
-                return self._encode(ChunkChoice(index=delta.index, delta=_NOTHING, finish_reason=reason))
-            case Totals():
-                return self._usage_chunk(delta.usage) if self._include_usage else None
+                return self._choice(delta.index, _NOTHING, finish_reason=delta.finish_reason)
+            case Opened():
+                return self._choice(delta.index, _ROLE, self._no_logprobs())
 
-    def _encode(self, choice: ChunkChoice) -> bytes:
+    def _call_opened(self, opened: CallOpened) -> DeltaMessage:
+        call = self._calls[opened.index] = _Call(opened, self._n_calls[opened.index])
+        self._n_calls[opened.index] += 1
+        return call.head()
+
+    def _no_logprobs(self) -> Logprobs | None:
+        return _NO_LOGPROBS if self._has_logprobs else None
+
+    def _choice(
+        self,
+        index: int,
+        message: DeltaMessage,
+        logprobs: Logprobs | None = None,
+        finish_reason: FinishReason | None = None,
+    ) -> bytes:
+        choice = ChunkChoice(index=index, delta=message, logprobs=logprobs, finish_reason=finish_reason)
         encoded = b"%b%b%b" % (self._opening, _ENCODER.encode(choice), self._closing)
         return self._obfuscated(encoded) if self._include_obfuscation else encoded
 
@@ -86,3 +144,31 @@ class Chunks:
             usage=usage,
             obfuscation=obfuscation,
         )
+
+
+class _Call:
+    """The shapes of one call: id, type and name come once (contract 6.3), with no text yet."""
+
+    def __init__(self, opened: CallOpened, position: int) -> None:
+        self._opened = opened
+        self._position = position
+
+    def head(self) -> DeltaMessage:
+        return self._message(self._opened.name, "")
+
+    def more(self, text: str) -> DeltaMessage:
+        return self._message(UNSET, text)
+
+    def _message(self, name: str | UnsetType, text: str) -> DeltaMessage:
+        kind = self._opened.kind
+        if kind == "legacy":
+            return DeltaMessage(function_call=FunctionDelta(name=name, arguments=text))
+        is_head = name is not UNSET
+        delta = ToolCallDelta(
+            index=self._position,
+            id=self._opened.id if is_head else UNSET,
+            type=kind if is_head else UNSET,
+            function=FunctionDelta(name=name, arguments=text) if kind == "function" else UNSET,
+            custom=CustomDelta(name=name, input=text) if kind == "custom" else UNSET,
+        )
+        return DeltaMessage(tool_calls=(delta,))

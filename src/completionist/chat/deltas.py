@@ -9,7 +9,7 @@ an ordinary HTTP error, later an error event. Closing the generator cancels the 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -33,6 +33,34 @@ class Text(msgspec.Struct, frozen=True):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
+class Reasoning(msgspec.Struct, frozen=True):
+    """Thinking, for operators who let it be seen; before any other content."""
+
+    index: int
+    text: str
+
+
+CallKind = Literal["function", "custom", "legacy"]
+"""What is called: a function tool, a custom tool, or one of the deprecated `functions` (contract 4.3 to 4.5)."""
+
+
+class CallOpened(msgspec.Struct, frozen=True):
+    """The choice's next call begins; the one before is complete."""
+
+    index: int
+    kind: CallKind
+    id: str
+    """Empty for a legacy call, which has none."""
+    name: str
+
+
+class CallText(msgspec.Struct, frozen=True):
+    """More of the last call: of its arguments, or of a custom tool's input."""
+
+    index: int
+    text: str
+
+
 class Closed(msgspec.Struct, frozen=True):
     """The choice is complete."""
 
@@ -46,7 +74,7 @@ class Totals(msgspec.Struct, frozen=True):
     usage: Usage
 
 
-Delta = Opened | Text | Closed | Totals
+Delta = Opened | Text | Reasoning | CallOpened | CallText | Closed | Totals
 
 
 class ChatBackend(Protocol):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
-from completionist.chat.deltas import Closed, Delta, Opened, Text, Totals
+from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
 from completionist.types.completion import (
     ChatCompletion,
     Choice,
@@ -14,6 +15,7 @@ from completionist.types.completion import (
     TokenLogprob,
     Usage,
 )
+from completionist.types.tools import CalledCustom, CalledFunction, CustomToolCall, FunctionToolCall, ToolCall
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +40,7 @@ class Folder:
     def add(self, delta: Delta) -> None:
         """Deltas come in the order that `chat.deltas` promises."""
         match delta:
-            case Text():
+            case Text() | Reasoning() | CallOpened() | CallText():
                 self._choices[delta.index].add(delta)
             case Opened():
                 self._choices.append(_OpenChoice())
@@ -66,7 +68,7 @@ class Folder:
             raise IncompleteAnswer(f"choice {index} was not closed")
         return Choice(
             index=index,
-            message=Message(content="".join(choice.texts)),
+            message=choice.message(),
             logprobs=Logprobs(content=tuple(choice.logprobs), refusal=None) if self._has_logprobs else None,
             finish_reason=choice.finish_reason,
         )
@@ -78,10 +80,47 @@ class IncompleteAnswer(Exception):
 
 class _OpenChoice:
     def __init__(self) -> None:
-        self.texts: list[str] = []
         self.logprobs: list[TokenLogprob] = []
         self.finish_reason: FinishReason | None = None
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: list[_OpenCall] = []
 
-    def add(self, delta: Text) -> None:
-        self.texts.append(delta.text)
-        self.logprobs.extend(delta.logprobs)
+    def add(self, delta: Text | Reasoning | CallOpened | CallText) -> None:
+        match delta:
+            case Text():
+                self._texts.append(delta.text)
+                self.logprobs.extend(delta.logprobs)
+            case Reasoning():
+                self._thoughts.append(delta.text)
+            case CallOpened():
+                self._calls.append(_OpenCall(delta))
+            case CallText():
+                self._calls[-1].texts.append(delta.text)
+
+    def message(self) -> Message:
+        """Beside calls an answer without words has no content, not an empty one (contract 5.3)."""
+        legacy = [call.function() for call in self._calls if call.kind == "legacy"]
+        calls = tuple(call.tool_call() for call in self._calls if call.kind != "legacy")
+        return Message(
+            content="".join(self._texts) if self._texts or not self._calls else None,
+            reasoning_content="".join(self._thoughts) if self._thoughts else UNSET,
+            tool_calls=calls or UNSET,
+            function_call=legacy[0] if legacy else UNSET,
+        )
+
+
+class _OpenCall:
+    def __init__(self, opened: CallOpened) -> None:
+        self.kind = opened.kind
+        self.texts: list[str] = []
+        self._id = opened.id
+        self._name = opened.name
+
+    def function(self) -> CalledFunction:
+        return CalledFunction(name=self._name, arguments="".join(self.texts))
+
+    def tool_call(self) -> ToolCall:
+        if self.kind == "custom":
+            return CustomToolCall(id=self._id, custom=CalledCustom(name=self._name, input="".join(self.texts)))
+        return FunctionToolCall(id=self._id, function=self.function())

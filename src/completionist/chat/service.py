@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Protocol
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from completionist import ids
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
-from completionist.chat.deltas import ChatBackend
+from completionist.chat.deltas import ChatBackend, Delta, Opened
 from completionist.chat.fold import Folder, Head
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion
@@ -55,7 +55,7 @@ class ChatService:
 
 
 class Answer:
-    """One answer under way. Let it come once, `whole` or as `chunks`; then it is `completed`."""
+    """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`."""
 
     def __init__(self, backend: ChatBackend, request: ChatRequest, caller: Caller) -> None:
         self._backend = backend
@@ -69,6 +69,8 @@ class Answer:
             system_fingerprint=backend.card.fingerprint,
         )
         self._folder = Folder(self._head, has_logprobs=bool(request.logprobs))
+        self.has_begun = False
+        """Whether some content has come, of a streamed answer."""
 
     async def whole(self) -> None:
         """Let all of it come. Raises `APIError`."""
@@ -76,14 +78,26 @@ class Answer:
             async for delta in deltas:
                 self._folder.add(delta)
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """The answer as JSON chunks. Raises `APIError`: before the first chunk where nothing was accepted."""
-        chunks = self._chunks()
+    @asynccontextmanager
+    async def streamed(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer as JSON chunks, from the moment on when it is accepted. Raises `APIError`: on entering where it is not."""
         async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
-            async for delta in deltas:
-                self._folder.add(delta)
-                if chunk := chunks.chunk(delta):
-                    yield chunk
+            first = await anext(deltas)
+            async with aclosing(self._written(first, deltas)) as chunks:
+                yield chunks
+
+    async def _written(self, first: Delta, deltas: AsyncIterator[Delta]) -> AsyncGenerator[bytes]:
+        chunks = self._chunks()
+        for chunk in self._write(first, chunks):
+            yield chunk
+        async for delta in deltas:
+            for chunk in self._write(delta, chunks):
+                yield chunk
+
+    def _write(self, delta: Delta, chunks: Chunks) -> list[bytes]:
+        self.has_begun = self.has_begun or not isinstance(delta, Opened)
+        self._folder.add(delta)
+        return chunks.write(delta)
 
     def completed(self) -> ChatCompletion:
         """The answer, once it has been read. Raises `IncompleteAnswer` where a backend left something out."""
@@ -96,4 +110,10 @@ class Answer:
             has_logprobs=bool(self._request.logprobs),
             include_usage=bool(options and options.include_usage),
             include_obfuscation=options is None or options.include_obfuscation is not False,
+            may_call=may_call(self._request),
         )
+
+
+def may_call(request: ChatRequest) -> bool:
+    """Whether the answer may be or begin with a call."""
+    return bool(request.tools or request.functions) and "none" not in (request.tool_choice, request.function_call)

@@ -11,6 +11,8 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from completionist.types.tools import CalledFunction, ToolCall
+
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
 
@@ -70,6 +72,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     role: Literal["assistant"] = "assistant"
     content: str | None = None
+    reasoning_content: str | UnsetType = UNSET
+    """An extra key, only where the operator wants it (section 13.2)."""
+    tool_calls: tuple[ToolCall, ...] | UnsetType = UNSET
+    function_call: CalledFunction | UnsetType = UNSET
     refusal: str | None = None
     annotations: tuple[()] = ()
 
@@ -96,11 +102,38 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     system_fingerprint: str
 
 
-class DeltaMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FunctionDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """More of a call's arguments; the name comes once, with the first of them."""
+
+    name: str | UnsetType = UNSET
+    arguments: str
+
+
+class CustomDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """More of a custom call's input."""
+
+    name: str | UnsetType = UNSET
+    input: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """More of one call; id and type come once (section 6.6)."""
+
+    index: int
+    id: str | UnsetType = UNSET
+    type: Literal["function", "custom"] | UnsetType = UNSET
+    function: FunctionDelta | UnsetType = UNSET
+    custom: CustomDelta | UnsetType = UNSET
+
+
+class DeltaMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a chunk adds to a message; absent keys add nothing (section 6.4)."""
 
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: tuple[ToolCallDelta, ...] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
     refusal: str | UnsetType | None = UNSET
 
 
