@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import RunningServer, running_server
 
 Serve = Callable[..., RunningServer]
@@ -43,3 +44,16 @@ def client_of() -> Iterator[Callable[..., openai.OpenAI]]:
 def client(server: RunningServer, client_of: Callable[..., openai.OpenAI]) -> openai.OpenAI:
     """The official client of `server`."""
     return client_of(server)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL; who stops it starts it again."""
+    with running_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """An empty database of a real PostgreSQL."""
+    return postgres.new_database()
