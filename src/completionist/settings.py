@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from completionist.types.caller import ServiceTier
+
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 Sha256 = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
@@ -85,6 +87,8 @@ class KeySettings(Section):
     sha256: Sha256
     project: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))]
     organization: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))] = "default"
+    service_tier: ServiceTier = "default"
+    """What serves requests that name no tier; only with `scale` may they name that one."""
 
 
 class Settings(BaseSettings):

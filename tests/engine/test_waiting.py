@@ -58,6 +58,13 @@ def test_one_project_cannot_fill_the_queue() -> None:
     assert waiting.has_room("other", 0)
 
 
+def test_flex_fills_half_of_the_queue_at_most() -> None:
+    waiting = room(*(of_tier(i, "flex") for i in range(2)), max_waiting=4)
+    assert not waiting.has_room("default", 0, "flex")
+    assert waiting.has_room("default", 1, "flex")
+    assert waiting.has_room("default", 0, "priority")
+
+
 def test_the_queue_has_an_end() -> None:
     waiting = room(*(request(i, tokens=[1], project=str(i)) for i in range(8)), max_waiting=8)
     assert not waiting.has_room("new", 0)

@@ -145,3 +145,19 @@ def test_no_probability_mass_is_the_most_likely_token(client: openai.OpenAI) -> 
 def test_another_seed_says_something_else(client: openai.OpenAI) -> None:
     first, other = (plain(client, temperature=1.5, seed=seed).choices[0].message.content for seed in (7, 8))
     assert first != other
+
+
+def test_verbosity_is_an_instruction_that_counts_in_the_prompt(client: openai.OpenAI) -> None:
+    def prompt_tokens(**given: Any) -> int:
+        answer, chunks = (
+            plain(client, max_completion_tokens=1, **given),
+            streamed(client, max_completion_tokens=1, **given),
+        )
+        assert answer.usage
+        assert chunks[-1].usage
+        assert chunks[-1].usage.prompt_tokens == answer.usage.prompt_tokens
+        return answer.usage.prompt_tokens
+
+    unsent = prompt_tokens()
+    assert prompt_tokens(verbosity=None) == unsent
+    assert all(prompt_tokens(verbosity=verbosity) > unsent + 10 for verbosity in ("low", "medium", "high"))

@@ -17,7 +17,7 @@ from completionist.api.services import Services
 from completionist.app import OneModel, wire
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.service import Served
-from completionist.engine.base import TokenEngine
+from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
@@ -80,11 +80,11 @@ class RunningServer:
         self._loop.call_soon_threadsafe(self._server.stop)
 
     async def serve(
-        self, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
-        on_listening: Callable[[int], None],
+        self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
+        card: ModelCard, on_listening: Callable[[int], None],
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
-        self.engine = ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=step_s)
+        self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
         served = Served(id=MODEL, created=CREATED, owned_by="tests")
         answering = backend(self.engine)
         self.services = wire(settings, OneModel(answering, served), self.engine)
@@ -104,6 +104,7 @@ def running_server(
     settings: Settings = SETTINGS,
     backend: Callable[[TokenEngine], ChatBackend] = LocalBackend,
     step_s: float = 0.0,
+    card: ModelCard = CARD,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
@@ -114,7 +115,16 @@ def running_server(
 
     def run() -> None:
         with asyncio.Runner() as runner:
-            runner.run(server.serve(settings, script, backend, step_s, on_listening))
+            runner.run(
+                server.serve(
+                    settings=settings,
+                    script=script,
+                    backend=backend,
+                    step_s=step_s,
+                    card=card,
+                    on_listening=on_listening,
+                )
+            )
             guard.end()
 
     thread = threading.Thread(target=run, name="server", daemon=True)

@@ -21,7 +21,10 @@ class Keys:
     """The configured API keys. Only digests are kept, and compared in constant time."""
 
     def __init__(self, keys: Sequence[KeySettings]) -> None:
-        self._callers = [(k.sha256, Caller(project=k.project, organization=k.organization)) for k in keys]
+        self._callers = [
+            (k.sha256, Caller(project=k.project, organization=k.organization, service_tier=k.service_tier))
+            for k in keys
+        ]
 
     def authenticate(self, headers: Headers, client_host: str, scope: Scope) -> Caller:
         """Who asks. Raises `Unauthenticated`."""

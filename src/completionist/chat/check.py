@@ -16,7 +16,7 @@ from completionist.engine.base import ModelCard
 from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue, echo
 from completionist.types.messages import AssistantMessage, FunctionMessage, Message
 from completionist.types.parts import Part
-from completionist.types.refusals import InvalidLogitBiasKey, ServiceTierNotAllowed, UnsupportedContent
+from completionist.types.refusals import InvalidLogitBiasKey, UnsupportedContent
 from completionist.types.request import ChatRequest
 
 
@@ -42,11 +42,9 @@ NOT_BUILT = (
     Row("prompt_cache_key", _only()),
     Row("prompt_cache_retention", _only()),
     Row("response_format", lambda response_format: response_format.type == "text"),
-    Row("service_tier", _only("auto", "default")),
     Row("reasoning_effort", _only()),
     Row("store", _only(False)),
     Row("prediction", _only(), "No verification of predictions is available."),
-    Row("verbosity", _only()),  # acts whenever it is sent, the default value too (13.1)
     Row("web_search_options", _only(), "No search provider is configured."),
 )
 
@@ -65,7 +63,6 @@ def check(request: ChatRequest, card: ModelCard) -> None:
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
     for i, message in enumerate(request.messages):
         _check_message(i, message)
-    _check_service_tier(request)
     _check_token_ids(request, card)
     _check_rows(request, NOT_BUILT)
 
@@ -97,11 +94,6 @@ def _check_part(i: int, j: int, part: Part) -> None:
         raise UnsupportedContent(part.type, i, j)
     if part.prompt_cache_breakpoint is not None:
         raise UnsupportedParameter(f"messages[{i}].content[{j}].prompt_cache_breakpoint")
-
-
-def _check_service_tier(request: ChatRequest) -> None:
-    if request.service_tier == "scale":
-        raise ServiceTierNotAllowed
 
 
 def _check_token_ids(request: ChatRequest, card: ModelCard) -> None:

@@ -13,11 +13,10 @@ from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
 from completionist.chat.deltas import ChatBackend, Delta, Opened
 from completionist.chat.fold import Folder, Head
+from completionist.chat.tiers import tier_of
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion
 from completionist.types.request import ChatRequest
-
-DEFAULT_TIER = "default"
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ class Answer:
             id=ids.completion_id(),
             created=ids.now_s(),
             model=request.model,
-            service_tier=DEFAULT_TIER,
+            service_tier=tier_of(request, caller),
             system_fingerprint=backend.card.fingerprint,
         )
         self._folder = Folder(self._head, has_logprobs=bool(request.logprobs))

@@ -128,7 +128,9 @@ class PromptTooLong(msgspec.Struct, frozen=True, tag="prompt_too_long"):
 
 
 class QueueFull(msgspec.Struct, frozen=True, tag="queue_full"):
-    """All streams are taken and the queue is at its bound."""
+    """All streams are taken, and of the queue what this tier may fill."""
+
+    tier: Tier = "default"
 
 
 class WorkerLost(msgspec.Struct, frozen=True, tag="worker_lost"):

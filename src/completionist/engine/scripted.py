@@ -1,7 +1,8 @@
 """A `TokenEngine` that plays a script in place of a model: for demonstrations and for tests that need no model.
 
-It keeps the rules of the real one: a bounded queue, one token per sequence and step, `Accepted` and `Evaluated` first,
-one `End` per choice or one `Failed`, stop and cancel at the next step, and after a crash a while without service.
+It keeps the rules of the real one: a bounded queue, the higher tier first, one token per sequence and step, `Accepted`
+and `Evaluated` first, one `End` per choice or one `Failed`, stop and cancel at the next step, and after a crash a while
+without service.
 
 A script is a function from the prompt to one list of moves for each choice. When a list is at its end, the choice ends
 its turn with a control token, as a model does:
@@ -17,7 +18,6 @@ import math
 import re
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -36,6 +36,7 @@ from completionist.engine.base import (
     PromptTooLong,
     QueueFull,
     SpecialToken,
+    Tier,
     Token,
     WorkerLost,
 )
@@ -57,6 +58,8 @@ class Crash(msgspec.Struct, frozen=True):
 
 Move = bytes | Pause | Fault | Crash
 Script = Callable[[Prompt], Sequence[Sequence[Move]]]
+
+_RANKS: dict[Tier, int] = {"priority": 0, "default": 1, "flex": 2}
 
 END_OF_TURN = SpecialToken(id=2, text="<|im_end|>", kind="control")
 CARD = ModelCard(
@@ -115,7 +118,7 @@ class ScriptedEngine:
         self._queue_requests = queue_requests
         self._step_s = step_s
         self._running: list[_Request] = []
-        self._waiting: deque[_Request] = deque()
+        self._waiting: list[_Request] = []
         self._ready_at_s = -math.inf
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -132,14 +135,14 @@ class ScriptedEngine:
 
     def submit(self, prompt: Prompt) -> Mailbox:
         prompt_tokens = count_tokens(prompt)
-        if fault := self._refusal(prompt_tokens):
+        if fault := self._refusal(prompt_tokens, prompt.tier):
             mailbox = Mailbox(n_choices=prompt.n, stop=_ignore, cancel=_ignore)
             mailbox.deliver(Failed(fault))
             return mailbox
         limit = min(prompt.max_tokens or self.card.context_tokens, self.card.context_tokens - prompt_tokens)
         n_alternatives = prompt.sampling.n_alternatives
         choices = [_Choice(i, moves, limit, n_alternatives) for i, moves in enumerate(self._script(prompt))]
-        request = _Request(choices, self)
+        request = _Request(choices, self, _RANKS[prompt.tier])
         request.mailbox.deliver(Accepted(prompt_tokens))
         self._waiting.append(request)
         self.rouse()
@@ -154,13 +157,14 @@ class ScriptedEngine:
         if self._loop is not None:
             await self._loop
 
-    def _refusal(self, prompt_tokens: int) -> Fault | None:
+    def _refusal(self, prompt_tokens: int, tier: Tier) -> Fault | None:
         if not self.is_ready:
             return WorkerLost(retry_after_s=self._ready_in_s(), started=False)
         if prompt_tokens >= self.card.context_tokens:
             return PromptTooLong(prompt_tokens, self.card.context_tokens)
-        if len(self._running) + len(self._waiting) >= self.card.streams + self._queue_requests:
-            return QueueFull()
+        queue_requests = self._queue_requests // 2 if tier == "flex" else self._queue_requests
+        if len(self._running) + len(self._waiting) >= self.card.streams + queue_requests:
+            return QueueFull(tier)
         return None
 
     def _ready_in_s(self) -> float:
@@ -207,7 +211,8 @@ class ScriptedEngine:
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self.card.streams:
-            request = self._waiting.popleft()
+            request = min(self._waiting, key=lambda waiting: waiting.rank)  # of equals the first to come
+            self._waiting.remove(request)
             request.mailbox.deliver(Evaluated(cached_tokens=0, cache_write_tokens=0))
             self._running.append(request)
 
@@ -240,8 +245,9 @@ class ScriptedEngine:
 class _Request:
     """One request under way."""
 
-    def __init__(self, choices: list[_Choice], engine: ScriptedEngine) -> None:
+    def __init__(self, choices: list[_Choice], engine: ScriptedEngine, rank: int) -> None:
         self.choices = choices
+        self.rank = rank
         self.mailbox = Mailbox(n_choices=len(choices), stop=self._stop, cancel=lambda: engine.drop(self))
         self._engine = engine
 

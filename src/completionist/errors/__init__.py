@@ -31,6 +31,7 @@
     │   ├── BodyTooLarge               413
     │   ├── URLTooLong                 414
     │   └── HeadersTooLarge            431
+    ├── FlexUnavailable                429  resource_unavailable
     ├── Unavailable                    503  healed by time
     │   ├── Overloaded                 503  server_is_overloaded
     │   │   └── EngineRestarting
@@ -89,6 +90,7 @@ from completionist.errors.service import (
     ChatTemplateFailed,
     EngineLost,
     EngineRestarting,
+    FlexUnavailable,
     NotReady,
     Overloaded,
     ServerError,
@@ -122,6 +124,7 @@ __all__ = [
     "EmptyString",
     "EngineLost",
     "EngineRestarting",
+    "FlexUnavailable",
     "ForeignOrigin",
     "HeadersTooLarge",
     "IncorrectKey",

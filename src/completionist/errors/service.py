@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from completionist.errors.base import APIError
 
+_FLEX_RETRY_AFTER_S = 10
+
 
 class Unavailable(APIError):
     """Heals with time: carries `retry-after`, 1 … 120 seconds."""
@@ -30,6 +32,21 @@ class Overloaded(Unavailable):
 
     def __init__(self, *, retry_after_s: float = 1.0) -> None:
         super().__init__("The engine is currently overloaded, please try again later.", retry_after_s=retry_after_s)
+
+
+class FlexUnavailable(APIError):
+    """A flex request that finds no capacity (section 8.3): its client may come again, or ask for another tier."""
+
+    status = 429
+    type = "invalid_request_error"
+    code = "resource_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("Flex capacity is not available at the moment, please try again later.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": str(_FLEX_RETRY_AFTER_S), "retry-after-ms": str(1000 * _FLEX_RETRY_AFTER_S)}
 
 
 class EngineRestarting(Overloaded):

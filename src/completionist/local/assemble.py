@@ -23,7 +23,14 @@ from completionist.engine.base import (
     WorkerFault,
     WorkerLost,
 )
-from completionist.errors import ContextLengthExceeded, EngineLost, EngineRestarting, Overloaded, ServerError
+from completionist.errors import (
+    ContextLengthExceeded,
+    EngineLost,
+    EngineRestarting,
+    FlexUnavailable,
+    Overloaded,
+    ServerError,
+)
 from completionist.local.likelihood import token_logprob
 from completionist.log import emit
 from completionist.text.stops import StopStrings
@@ -171,6 +178,8 @@ def raise_fault(fault: Fault) -> NoReturn:
     match fault:
         case PromptTooLong():
             raise ContextLengthExceeded(prompt_tokens=fault.prompt_tokens, context_tokens=fault.context_tokens)
+        case QueueFull(tier="flex"):
+            raise FlexUnavailable
         case QueueFull():
             raise Overloaded
         case WorkerLost(started=True):

@@ -9,6 +9,7 @@ from completionist.engine.base import ModelCard, TokenEngine
 from completionist.local.assemble import Assembly
 from completionist.local.prepare import n_choices, prompt_of, turns_of
 from completionist.local.renderer import Renderer
+from completionist.local.verbosity import with_verbosity
 from completionist.types.caller import Caller
 from completionist.types.request import ChatRequest
 
@@ -33,7 +34,7 @@ class LocalBackend:
 
     async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises the `APIError` of what goes wrong, before the first delta or between two."""
-        segments = await self._renderer.segments(turns_of(request.messages))
+        segments = await self._renderer.segments(turns_of(with_verbosity(request)))
         generation = self._engine.submit(prompt_of(request, caller, segments))
         try:
             assembly = Assembly(n_choices(request), request.stop or (), generation)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from completionist import ids
-from completionist.engine.base import Prompt, Sampling, Segment
+from completionist.chat.tiers import tier_of
+from completionist.engine.base import Prompt, Sampling, Segment, Tier
 from completionist.local.conversation import Role, Turn
-from completionist.types.caller import Caller
+from completionist.types.caller import Caller, ServiceTier
 from completionist.types.messages import Message
 from completionist.types.request import ChatRequest
 
 _ROLES: dict[str, Role] = {"developer": "system", "system": "system", "user": "user", "assistant": "assistant"}
+
+_TIERS: dict[ServiceTier, Tier] = {"default": "default", "flex": "flex", "priority": "priority", "scale": "priority"}
 
 
 def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
@@ -27,6 +30,7 @@ def prompt_of(request: ChatRequest, caller: Caller, segments: tuple[Segment, ...
         n=n_choices(request),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         sampling=_sampling(request),
+        tier=_TIERS[tier_of(request, caller)],
     )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 DEFAULT_PROJECT = "default"
 DEFAULT_ORGANIZATION = "default"
+
+ServiceTier = Literal["default", "flex", "priority", "scale"]
+"""As answers name it (contract 8.3)."""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,3 +18,5 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str = DEFAULT_PROJECT
     organization: str = DEFAULT_ORGANIZATION
+    service_tier: ServiceTier = "default"
+    """What serves a request that names no tier, or `auto`."""

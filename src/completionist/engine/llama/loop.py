@@ -59,8 +59,8 @@ class Engine:
         if len(tokens) >= self._memory.capacity_tokens:
             self._refuse(request_id, PromptTooLong(len(tokens), self._memory.capacity_tokens))
             return
-        if not self._waiting.has_room(prompt.project, self._memory.n_free):
-            self._refuse(request_id, QueueFull())
+        if not self._waiting.has_room(prompt.project, self._memory.n_free, prompt.tier):
+            self._refuse(request_id, QueueFull(prompt.tier))
             return
         request = Request(
             id=request_id,

@@ -3,7 +3,7 @@
 Tiers come first, but a request climbs one tier for every minute that it waits, so that nothing starves. Within a tier,
 the project that has the fewest sequences running is next, in it the request with the fewest choices running, then whoever
 came first. One project may fill three quarters
-of the queue: the rest is for others.
+of the queue, and flex requests half of it: the rest is for others.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def has_room(self, project: str, n_streams_free: int) -> bool:
+    def has_room(self, project: str, n_streams_free: int, tier: Tier = "default") -> bool:
         """Whether one more may wait; those that free streams will take at once do not count."""
         n_own = sum(request.project == project for request in self._requests)
         share = self._max_waiting - self._max_waiting // 4
         n_all = len(self._requests)
-        return n_all < self._max_waiting + n_streams_free and n_own < share + n_streams_free
+        bound = self._max_waiting // 2 if tier == "flex" else self._max_waiting
+        return n_all < bound + n_streams_free and n_own < share + n_streams_free
 
     def add(self, request: Request) -> None:
         self._requests.append(request)
