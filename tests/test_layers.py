@@ -15,6 +15,7 @@ RANKS = {
     "completionist.__main__": 7,
     "completionist.cli": 7,
     "completionist.app": 6,
+    "completionist.loading": 6,
     "completionist.api": 5,
     "completionist.local": 4,
     "completionist.remote": 4,

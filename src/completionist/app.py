@@ -24,13 +24,13 @@ from completionist.chat.deltas import ChatBackend
 from completionist.chat.service import Backends, ChatService, Served
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.client import EngineClient
-from completionist.engine.llama import launch
 from completionist.engine.scripted import CARD, Script, ScriptedEngine
 from completionist.errors import ModelNotFound, OperatorError
+from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
 from completionist.metrics import HasLoad, Metrics
-from completionist.models.installed import LOCAL_PUBLISHER, resolve
+from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.settings import ServerSettings, Settings
 
 _SCRIPTED_STEP_S = 0.03
@@ -78,28 +78,28 @@ class OneModel:
         return (self._served,)
 
 
-def serve(settings: Settings, announce: Callable[[Serving], None], *, script: Script | None = None) -> int:
-    """Load the model, or play `script` in its place, and serve until told to stop.
+def serve(settings: Settings, model: Loading | Script, announce: Callable[[Serving], None]) -> int:
+    """Serve a model that is being loaded, or play a script in its place, until told to stop.
 
     `announce` is called once connections are accepted. Returns the exit code: 0 where every answer was complete.
     Raises `OperatorError` for what stands in the way of a start.
     """
-    model = _from_script(settings, script) if script else _from_file(settings)
+    answering = _loaded(model) if isinstance(model, Loading) else _scripted(settings, model)
     with (
         _listener(settings.server) as listener,
         logging_to(None, settings.log),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_serve(settings, model, listener, announce))
+        return runner.run(_serve(settings, answering, listener, announce))
 
 
 @asynccontextmanager
-async def open_backend(settings: Settings) -> AsyncIterator[ChatBackend]:
-    """What answers for `settings.model`, without a server around it; its engine ends with the context.
+async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
+    """What answers for a model, without a server around it; its engine ends with the context.
 
     Raises `OperatorError` for what stands in the way of a start.
     """
-    engine = await _from_file(settings).start()
+    engine = await _loaded(model).start()
     backend = LocalBackend(engine)
     try:
         await backend.start()
@@ -132,7 +132,7 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True):
     is_scripted: bool
 
 
-def _from_script(settings: Settings, script: Script) -> _Model:
+def _scripted(settings: Settings, script: Script) -> _Model:
     async def start() -> Engine:
         return ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=_SCRIPTED_STEP_S)
 
@@ -140,16 +140,13 @@ def _from_script(settings: Settings, script: Script) -> _Model:
     return _Model(served=served, start=start, is_scripted=True)
 
 
-def _from_file(settings: Settings) -> _Model:
-    file = resolve(settings.model, settings.models)
-    how = launch(file.path, file.name, settings.engine, cache_dir=settings.models.cache_dir)
-
+def _loaded(model: Loading) -> _Model:
     async def start() -> Engine:
-        engine = EngineClient(how)
+        engine = EngineClient(model.launch, spawned=model.worker)
         await engine.start()
         return engine
 
-    served = Served(id=file.name, created=file.added_at_s, owned_by=file.publisher)
+    served = Served(id=model.file.name, created=model.file.added_at_s, owned_by=model.file.publisher)
     return _Model(served=served, start=start, is_scripted=False)
 
 

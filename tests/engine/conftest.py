@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from completionist.engine.client import EngineClient
-from completionist.engine.llama import launch
+from completionist.engine.llama.launch import launch
 from completionist.models.catalog import catalog
 from completionist.models.pull import pull
 from completionist.settings import DEFAULT_MODEL, EngineSettings, ModelSettings

@@ -9,7 +9,7 @@ import pytest
 
 from completionist.engine.base import PromptTooLong
 from completionist.engine.client import EngineClient
-from completionist.engine.llama import launch
+from completionist.engine.llama.launch import launch
 from completionist.settings import EngineSettings
 from tests.engine.asking import ask, prompt
 

@@ -12,7 +12,7 @@ import pytest
 
 from completionist.engine.base import Evaluated, Token, WorkerLost
 from completionist.engine.client import EngineClient, EngineStartFailed
-from completionist.engine.llama import launch
+from completionist.engine.llama.launch import launch
 from completionist.settings import EngineSettings
 from tests.engine.asking import Answer, ask, prompt, until
 

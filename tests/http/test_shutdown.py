@@ -93,7 +93,7 @@ def test_a_taken_port_is_one_line_for_the_operator() -> None:
     with server_process(friendly) as server:
         settings = Settings(server=ServerSettings(port=server.port))
         with pytest.raises(app.CannotListen, match=f"cannot listen on 127.0.0.1:{server.port}: the port is in use"):
-            app.serve(settings, lambda _: None, script=friendly)
+            app.serve(settings, friendly, lambda _: None)
 
 
 def test_a_process_stays_small() -> None:

@@ -88,4 +88,4 @@ def _announce(serving: Serving) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Settings.model_validate_json(sys.argv[2]), _announce, script=SCRIPTS[sys.argv[1]]))
+    sys.exit(serve(Settings.model_validate_json(sys.argv[2]), SCRIPTS[sys.argv[1]], _announce))

@@ -33,6 +33,7 @@ class Server(uvicorn.Server):
         self._services = services
         self._on_listening = on_listening
         self.exit_code = 0
+        self._stopping = asyncio.Event()
         protocol = functools.partial(GuardedProtocol, settings=services.settings, metrics=services.metrics)
         super().__init__(
             uvicorn.Config(
@@ -58,12 +59,22 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         self.should_exit = True
+        self._stopping.set()
         self._services.drain.begin()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or []:
             self._on_listening(listener.getsockname()[1])
+
+    async def main_loop(self) -> None:
+        """Until told to stop: where there is nothing else to do, once a second for the `date` header and no more often."""
+        second = 0
+        while not await self.on_tick(10 * second):
+            second += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 (uvicorn's signature)
         for listener in self.servers:
@@ -104,7 +115,7 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int, *, send_timeout_s: float) -> socket.socket:
-    """A socket that is bound and does not listen yet, so that a taken port shows before anything is loaded.
+    """A socket that is bound and does not listen yet, so that a taken port shows before the model is there.
 
     Where the system can, it also ends connections whose client reads nothing for `send_timeout_s`, however little is
     waiting for it: accepted sockets inherit the option. Raises `OSError`.

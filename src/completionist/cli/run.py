@@ -9,13 +9,12 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from completionist.app import open_backend
 from completionist.chat.deltas import Text
 from completionist.cli.configure import read_settings
 from completionist.cli.models import fetch
 from completionist.cli.options import Config
 from completionist.errors import APIError, OperatorError
-from completionist.settings import Settings
+from completionist.loading import Loading, loading
 from completionist.types.caller import Caller
 from completionist.types.messages import Message, SystemMessage, UserMessage
 from completionist.types.request import ChatRequest
@@ -55,7 +54,8 @@ def run(
     request = ChatRequest(
         model=name, messages=messages, max_completion_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    asyncio.run(_answer(settings, request))
+    with loading(settings) as coming:
+        asyncio.run(_answer(coming, request))
 
 
 def _question(prompt: str) -> str:
@@ -66,8 +66,10 @@ def _question(prompt: str) -> str:
     return question
 
 
-async def _answer(settings: Settings, request: ChatRequest) -> None:
-    async with open_backend(settings) as backend:
+async def _answer(model: Loading, request: ChatRequest) -> None:
+    from completionist.app import open_backend  # noqa: PLC0415 - imported while the model is being loaded
+
+    async with open_backend(model) as backend:
         try:
             async with aclosing(backend.deltas(request, Caller())) as deltas:
                 async for delta in deltas:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from completionist import __version__
-from completionist import app as application
 from completionist.cache import cache_directory
 from completionist.cli import STARTED_S
 from completionist.cli.configure import config_file, read_settings
 from completionist.cli.models import fetch
 from completionist.cli.options import Config
 from completionist.cli.terminal import megabytes
-from completionist.engine.scripted import friendly
+from completionist.loading import loading
 from completionist.settings import Settings
+
+if TYPE_CHECKING:
+    from completionist.app import Serving
 
 app = typer.Typer()
 
@@ -50,11 +53,25 @@ def serve(
     )
     fetched_s = 0.0 if scripted else _fetch_model(settings)
 
-    def announce(serving: application.Serving) -> None:
+    def announce(serving: Serving) -> None:
         ready_s = time.monotonic() - STARTED_S - fetched_s
         typer.echo(banner(serving, settings, config_file(config), ready_s))
 
-    raise typer.Exit(application.serve(settings, announce, script=friendly if scripted else None))
+    raise typer.Exit(_serve_script(settings, announce) if scripted else _serve_model(settings, announce))
+
+
+def _serve_model(settings: Settings, announce: Callable[[Serving], None]) -> int:
+    with loading(settings) as model:
+        from completionist import app as application  # noqa: PLC0415 - imported while the model is being loaded
+
+        return application.serve(settings, model, announce)
+
+
+def _serve_script(settings: Settings, announce: Callable[[Serving], None]) -> int:
+    from completionist import app as application  # noqa: PLC0415 - as above
+    from completionist.engine.scripted import friendly  # noqa: PLC0415 - only where a script is played
+
+    return application.serve(settings, friendly, announce)
 
 
 def _fetch_model(settings: Settings) -> float:
@@ -64,7 +81,7 @@ def _fetch_model(settings: Settings) -> float:
     return time.monotonic() - started_s
 
 
-def banner(serving: application.Serving, settings: Settings, settings_file: Path | None, ready_s: float) -> str:
+def banner(serving: Serving, settings: Settings, settings_file: Path | None, ready_s: float) -> str:
     """What a user wants to know first, examples to paste among it."""
     card, base = serving.card, f"{serving.url}/v1"
     facts = {

@@ -11,12 +11,10 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Mapping
-
-import msgspec
 
 from completionist.engine.base import Failed, ModelCard, Prompt, WorkerLost
-from completionist.engine.frames import Cancel, LoadModel, Ready, Stats, Step, Stop, Submit
+from completionist.engine.frames import Cancel, Ready, Stats, Step, Stop, Submit
+from completionist.engine.launch import Launch, Spawned, spawn
 from completionist.engine.mailbox import Mailbox
 from completionist.engine.process import WorkerProcess
 from completionist.errors import OperatorError
@@ -30,16 +28,6 @@ _STEADY_AFTER_S = 60.0
 """A worker that ran this long without a fault is not part of a crash loop."""
 
 
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start a worker and what it is to load."""
-
-    command: tuple[str, ...]
-    """The number of the worker's end of the socket is added as the last argument."""
-    environment: Mapping[str, str]
-    """Added to this process's own."""
-    load: LoadModel
-
-
 class EngineStartFailed(OperatorError):
     """The first load failed; there is nothing to supervise."""
 
@@ -47,8 +35,10 @@ class EngineStartFailed(OperatorError):
 class EngineClient:
     """One worker, supervised. `start` before use; afterwards `card` is known and stays known."""
 
-    def __init__(self, launch: Launch, *, hang_after_s: float = 120.0) -> None:
+    def __init__(self, launch: Launch, *, spawned: Spawned | None = None, hang_after_s: float = 120.0) -> None:
+        """`spawned` is the first worker, where it has been started already."""
         self._launch = launch
+        self._spawned = spawned
         self._hang_after_s = hang_after_s
         self._ids = itertools.count(1)
         self._mailboxes: dict[int, Mailbox] = {}
@@ -150,10 +140,13 @@ class EngineClient:
         """Start a worker and watch it until it is lost; returns how long it served, in seconds."""
         loop = asyncio.get_running_loop()
         started = ready = loop.time()
-        worker = await WorkerProcess.start(self._launch.command, self._launch.environment, self._spread)
+        spawned, self._spawned = self._spawned, None
+        if spawned is None:
+            spawned = await asyncio.to_thread(spawn, self._launch)
+        worker = await WorkerProcess.watched(spawned, self._spread)
         self._worker = worker
         try:
-            loaded = await worker.load(self._launch.load)
+            loaded = await worker.loaded()
             ready = loop.time()
             if isinstance(loaded, Ready):
                 self._load_s = ready - started

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -15,7 +13,6 @@ import msgspec
 from completionist.engine.frames import (
     Command,
     LoadFailed,
-    LoadModel,
     Ping,
     Ready,
     Report,
@@ -24,6 +21,7 @@ from completionist.engine.frames import (
     Step,
     frame,
 )
+from completionist.engine.launch import Spawned
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ _LOAD_DEADLINE_S = 1800.0
 
 
 class WorkerProcess(asyncio.Protocol):
-    """Sends commands, hands every `Step` to `spread`. Used once: load, watch, end."""
+    """Sends commands, hands every `Step` to `spread`. Used once: loaded, watch, end."""
 
     def __init__(self, process: subprocess.Popen[bytes], spread: Callable[[Step], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -49,31 +47,19 @@ class WorkerProcess(asyncio.Protocol):
         self.stats = Stats()
 
     @classmethod
-    async def start(
-        cls, command: tuple[str, ...], environment: Mapping[str, str], spread: Callable[[Step], None]
-    ) -> WorkerProcess:
-        """Run `command` with the number of its end of the socket as last argument. Raises `OSError`."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.to_thread(
-                subprocess.Popen,
-                [*command, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # a terminal's Ctrl-C is for us; the worker goes when we have drained
-            )
-        ours.setblocking(False)
-        _, worker = await asyncio.get_running_loop().create_unix_connection(lambda: cls(process, spread), sock=ours)
+    async def watched(cls, spawned: Spawned, spread: Callable[[Step], None]) -> WorkerProcess:
+        """Take the connection over."""
+        spawned.connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        _, worker = await loop.create_unix_connection(lambda: cls(spawned.process, spread), sock=spawned.connection)
         return worker
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def load(self, order: LoadModel) -> Ready | LoadFailed | None:
-        """Have the model loaded; None where the worker died or hung over it."""
-        self._write(order)
+    async def loaded(self) -> Ready | LoadFailed | None:
+        """What came of the order to load; None where the worker died or hung over it."""
         outcomes: set[asyncio.Future[Any]] = {self._loaded, self._lost}
         await asyncio.wait(outcomes, timeout=_LOAD_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
         return self._loaded.result() if self._loaded.done() else None
@@ -105,11 +91,8 @@ class WorkerProcess(asyncio.Protocol):
             return self._process.wait()
 
     def send(self, command: Command) -> None:
-        self._write(command)
-
-    def _write(self, message: LoadModel | Command) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame(message))
+            self._transport.write(frame(command))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

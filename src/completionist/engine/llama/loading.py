@@ -32,8 +32,6 @@ def load(order: LoadModel) -> tuple[Engine, ModelCard]:
         model = Model(Native(Path(order.library_path)), path)
         footprint = _probe(model, order)
         contexts = [_context(model, order, shape) for shape in _shapes(model, order, footprint)]
-        for context in contexts:
-            context.warm_up()
         card = _card(order, model, contexts, footprint, digest.result())
     memory = Memory(
         [Streams(context) for context in contexts],

@@ -1,0 +1,37 @@
+"""What a start does first: the model is being loaded, in a process of its own, while the rest of the server is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from completionist.engine.launch import Launch, Spawned, spawn
+from completionist.engine.llama.launch import launch
+from completionist.models.installed import ModelFile, resolve
+from completionist.settings import Settings
+
+
+class Loading(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on its way."""
+
+    file: ModelFile
+    launch: Launch
+    """For the workers that follow the first."""
+    worker: Spawned
+
+
+@contextmanager
+def loading(settings: Settings) -> Iterator[Loading]:
+    """Start to load `settings.model`; whoever is still loading at the end of the context is stopped.
+
+    Raises `OperatorError` for what stands in the way; what is wrong with the file itself is for the worker to say.
+    """
+    file = resolve(settings.model, settings.models)
+    how = launch(file.path, file.name, settings.engine, cache_dir=settings.models.cache_dir)
+    worker = spawn(how)
+    try:
+        yield Loading(file=file, launch=how, worker=worker)
+    finally:
+        worker.end()
