@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -11,6 +13,10 @@ import pytest
 
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import RunningServer, running_server
+
+# Servers of tests that name no database have one that goes with the tests; processes that they start inherit it.
+_DATA = tempfile.TemporaryDirectory(prefix="data-")
+os.environ["XDG_DATA_HOME"] = _DATA.name
 
 Serve = Callable[..., RunningServer]
 

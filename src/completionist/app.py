@@ -7,7 +7,7 @@ import errno
 import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 import msgspec
@@ -32,6 +32,8 @@ from completionist.log import logging_to
 from completionist.metrics import HasLoad, Metrics
 from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.settings import ServerSettings, Settings
+from completionist.store.base import CompletionStore
+from completionist.store.sql.store import SqlStore
 
 _SCRIPTED_STEP_S = 0.03
 """A reading pace."""
@@ -109,13 +111,13 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
         await engine.close()
 
 
-def wire(settings: Settings, backends: Backends, engine: HasLoad) -> Services:
+def wire(settings: Settings, backends: Backends, engine: HasLoad, store: CompletionStore) -> Services:
     """Everything between the socket and a backend."""
     metrics = Metrics()
     for served in backends.models():
         metrics.watch(engine, served.id)
     return Services(
-        chat=ChatService(backends),
+        chat=ChatService(backends, store, settings.store),
         decoder=Decoder(),
         drain=Drain(),
         has_engine=lambda: engine.is_ready,
@@ -123,6 +125,7 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad) -> Services:
         keys=Keys(settings.keys),
         metrics=metrics,
         settings=settings.server,
+        store=store,
     )
 
 
@@ -160,21 +163,24 @@ def _listener(server: ServerSettings) -> socket.socket:
 async def _serve(
     settings: Settings, model: _Model, listener: socket.socket, announce: Callable[[Serving], None]
 ) -> int:
-    engine = await model.start()
-    backend = LocalBackend(engine)
-    services = wire(settings, OneModel(backend, model.served), engine)
+    async with AsyncExitStack() as parts:
+        store = SqlStore(settings.store)
+        parts.push_async_callback(store.close)
+        opening = asyncio.create_task(store.start())  # on a thread, beside the loading of the model
+        engine = await model.start()
+        parts.push_async_callback(engine.close)
+        await opening
+        backend = LocalBackend(engine)
+        parts.push_async_callback(backend.close)
+        services = wire(settings, OneModel(backend, model.served), engine, store)
+        parts.push_async_callback(asyncio.to_thread, services.decoder.close)
 
-    def on_listening(port: int) -> None:
-        host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
-        url = f"http://{host}:{port}"
-        announce(Serving(url=url, card=engine.card, is_scripted=model.is_scripted, needs_key=bool(settings.keys)))
+        def on_listening(port: int) -> None:
+            host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
+            url = f"http://{host}:{port}"
+            announce(Serving(url=url, card=engine.card, is_scripted=model.is_scripted, needs_key=bool(settings.keys)))
 
-    gc.collect()
-    gc.freeze()  # what is here now stays: a full collection need not walk it while answers wait
-    try:
+        gc.collect()
+        gc.freeze()  # what is here now stays: a full collection need not walk it while answers wait
         await backend.start()
         return await Server(services, on_listening).run_on(listener)
-    finally:
-        await asyncio.to_thread(services.decoder.close)
-        await backend.close()
-        await engine.close()

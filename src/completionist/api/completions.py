@@ -17,7 +17,7 @@ async def create(exchange: Exchange, services: Services) -> None:
     """Answer one chat request (contract, sections 2, 5 and 6)."""
     request = await _read_request(exchange, services)
     exchange.end_user = request.safety_identifier or request.user
-    answer = services.chat.answer(request, exchange.caller)
+    answer = services.chat.answer(request, exchange.caller, exchange.request_id)
     if request.stream:
         await services.drain.attend(_stream(answer, exchange, services), exchange.receive)
     else:

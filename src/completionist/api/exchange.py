@@ -32,6 +32,7 @@ class Exchange:
         self.started_s = asyncio.get_running_loop().time()
         self.method: str = scope["method"]
         self.path: str = scope["raw_path"].decode("latin-1")
+        self.query: bytes = scope["query_string"]
         self.headers = Headers(scope=scope)
         self.client_host: str = scope["client"][0] if scope["client"] else ""
         self.receipt_deadline_s: float = scope["state"]["receipt_deadline_s"]

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from starlette.routing import compile_path
 
-from completionist.api import completions, system
+from completionist.api import completions, stored, system
 from completionist.api.auth import Scope
 from completionist.api.exchange import Exchange
 from completionist.api.services import Services
@@ -32,6 +32,11 @@ class Route(NamedTuple):
 
 ROUTES = (
     Route("POST", "/v1/chat/completions", completions.create, "model.request"),
+    Route("GET", "/v1/chat/completions", stored.list_completions, "completions.read"),
+    Route("GET", "/v1/chat/completions/{completion_id}", stored.retrieve, "completions.read"),
+    Route("POST", "/v1/chat/completions/{completion_id}", stored.update, "completions.write"),
+    Route("DELETE", "/v1/chat/completions/{completion_id}", stored.delete, "completions.write"),
+    Route("GET", "/v1/chat/completions/{completion_id}/messages", stored.list_messages, "completions.read"),
     Route("GET", "/v1/models", system.list_models, "model.read"),
     Route("GET", "/v1/models/{model:path}", system.retrieve_model, "model.read"),
     Route("DELETE", "/v1/models/{model:path}", system.delete_model, "model.read"),

@@ -13,6 +13,7 @@ from completionist.api.hosts import Hosts
 from completionist.chat.service import ChatService
 from completionist.metrics import Metrics
 from completionist.settings import ServerSettings
+from completionist.store.base import CompletionStore
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +28,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     keys: Keys
     metrics: Metrics
     settings: ServerSettings
+    store: CompletionStore

@@ -1,9 +1,10 @@
 """The last step of the order of checks (contract 2.3): what this model and this installation do with legal values.
 
 Nothing is accepted and then ignored: what is not built is refused, with `param` naming it, unless it asks for nothing.
-Three fields are in no table because what they do does not show in the answer: `user` and `safety_identifier` name the end
-user to the operator, in the access log (2.6), and `metadata` is kept with the stored completion, so that without `store`
-there is nothing to keep it with (2.5). `audio` only says how speech would be made; `modalities` asks for it (2.5).
+Four fields are in no table because what they do does not show in the answer: `user` and `safety_identifier` name the end
+user to the operator, in the access log (2.6), `store` keeps the answer, if the operator lets it (`chat.service`), and
+`metadata` is kept with it, so that without `store` there is nothing to keep it with (2.5). `audio` only says how speech
+would be made; `modalities` asks for it (2.5).
 `function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools.
 """
 
@@ -43,7 +44,6 @@ NOT_BUILT = (
     Row("prompt_cache_retention", _only()),
     Row("response_format", lambda response_format: response_format.type == "text"),
     Row("reasoning_effort", _only()),
-    Row("store", _only(False)),
     Row("prediction", _only(), "No verification of predictions is available."),
     Row("web_search_options", _only(), "No search provider is configured."),
 )

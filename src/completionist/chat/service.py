@@ -1,4 +1,4 @@
-"""The use case, whole: check the request, let a backend answer, fold what comes, and write chunks on the way past."""
+"""The use case, whole: check, let a backend answer, fold what comes, write chunks on the way past, store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import msgspec
 from completionist import ids
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
-from completionist.chat.deltas import ChatBackend, Delta, Opened
+from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened
 from completionist.chat.fold import Folder, Head
 from completionist.chat.tiers import tier_of
+from completionist.errors import UnsupportedParameter
+from completionist.settings import StoreSettings
+from completionist.store.base import CompletionStore, NewCompletion
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion
 from completionist.types.request import ChatRequest
@@ -41,25 +44,37 @@ class Backends(Protocol):
 
 
 class ChatService:
-    """Answers chat requests."""
+    """Answers chat requests, and stores the answers that are to be kept."""
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, backends: Backends, store: CompletionStore, settings: StoreSettings) -> None:
         self.backends = backends
+        self._store = store
+        self._policy = settings.completions
 
-    def answer(self, request: ChatRequest, caller: Caller) -> Answer:
+    def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
         check(request, backend.card)
-        return Answer(backend, request, caller)
+        store = self._store if self._is_kept(request) else None
+        return Answer(backend, request, caller, request_id, store)
+
+    def _is_kept(self, request: ChatRequest) -> bool:
+        if request.store and self._policy == "never":
+            raise UnsupportedParameter("store", "This server stores no completions.")
+        return self._policy == "by_default" if request.store is None else request.store
 
 
 class Answer:
-    """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`."""
+    """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`, and stored if it was to be."""
 
-    def __init__(self, backend: ChatBackend, request: ChatRequest, caller: Caller) -> None:
+    def __init__(
+        self, backend: ChatBackend, request: ChatRequest, caller: Caller, request_id: str, store: CompletionStore | None
+    ) -> None:
         self._backend = backend
         self._request = request
         self._caller = caller
+        self._request_id = request_id
+        self._store = store
         self._head = Head(
             id=ids.completion_id(),
             created=ids.now_s(),
@@ -68,19 +83,26 @@ class Answer:
             system_fingerprint=backend.card.fingerprint,
         )
         self._folder = Folder(self._head, has_logprobs=bool(request.logprobs))
+        self._n_open = request.n or 1
+        self._completion: ChatCompletion
         self.has_begun = False
         """Whether some content has come, of a streamed answer."""
 
     async def whole(self) -> None:
         """Let all of it come. Raises `APIError`."""
-        async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
+        async with self._deltas() as deltas:
             async for delta in deltas:
                 self._folder.add(delta)
+        await self._finish()
 
     @asynccontextmanager
     async def streamed(self) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The answer as JSON chunks, from the moment on when it is accepted. Raises `APIError`: on entering where it is not."""
-        async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
+        """The answer as JSON chunks, from the moment on when it is accepted. Raises `APIError`: on entering where it is not.
+
+        The chunk that ends the last choice, and the usage, come once the answer is stored: a client that saw the end of an
+        answer finds it, and an answer that could not be stored has no end (contract, sections 1.1 and 6.11).
+        """
+        async with self._deltas() as deltas:
             first = await anext(deltas)
             async with aclosing(self._written(first, deltas)) as chunks:
                 yield chunks
@@ -89,18 +111,47 @@ class Answer:
         chunks = self._chunks()
         for chunk in self._write(first, chunks):
             yield chunk
+        last: list[bytes] = []
         async for delta in deltas:
-            for chunk in self._write(delta, chunks):
-                yield chunk
+            written = self._write(delta, chunks)
+            if self._n_open:
+                for chunk in written:
+                    yield chunk
+            else:
+                last += written
+        await self._finish()
+        for chunk in last:
+            yield chunk
 
     def _write(self, delta: Delta, chunks: Chunks) -> list[bytes]:
         self.has_begun = self.has_begun or not isinstance(delta, Opened)
+        self._n_open -= isinstance(delta, Closed)
         self._folder.add(delta)
         return chunks.write(delta)
 
     def completed(self) -> ChatCompletion:
-        """The answer, once it has been read. Raises `IncompleteAnswer` where a backend left something out."""
-        return self._folder.finish()
+        """The answer, once it has been read."""
+        return self._completion
+
+    @asynccontextmanager
+    async def _deltas(self) -> AsyncIterator[AsyncIterator[Delta]]:
+        """Raises `StorageUnavailable` before anything runs where the answer could not be stored."""
+        if self._store is not None:
+            await self._store.check()
+        async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
+            yield deltas
+
+    async def _finish(self) -> None:
+        """Raises `IncompleteAnswer` where a backend left something out, `StorageUnavailable`."""
+        self._completion = self._folder.finish()
+        if self._store is not None:
+            new = NewCompletion(
+                project=self._caller.project,
+                request_id=self._request_id,
+                request=self._request,
+                completion=self._completion,
+            )
+            await self._store.add(new)
 
     def _chunks(self) -> Chunks:
         options = self._request.stream_options

@@ -25,6 +25,9 @@
     │   ├── InsufficientPermissions    403
     │   ├── ForeignOrigin              403
     │   ├── ModelNotFound              404  model_not_found
+    │   ├── CompletionNotFound         404
+    │   ├── IdempotencyKeyReused       400  idempotency_error
+    │   ├── IdempotencyKeyInUse        409  idempotency_key_in_use
     │   ├── UnknownURL                 404
     │   ├── MethodNotAllowed           405  method_not_supported
     │   ├── ReceiptTimeout             408
@@ -35,6 +38,7 @@
     ├── Unavailable                    503  healed by time
     │   ├── Overloaded                 503  server_is_overloaded
     │   │   └── EngineRestarting
+    │   ├── StorageUnavailable         503  storage_unavailable
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
     └── ServerError                    500
@@ -97,6 +101,12 @@ from completionist.errors.service import (
     ShuttingDown,
     Unavailable,
 )
+from completionist.errors.storage import (
+    CompletionNotFound,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    StorageUnavailable,
+)
 from completionist.errors.transport import (
     HELP_PLACE,
     BodyTooLarge,
@@ -119,6 +129,7 @@ __all__ = [
     "BodyTooLarge",
     "ChatTemplateFailed",
     "ChatTemplateRefusal",
+    "CompletionNotFound",
     "ContextLengthExceeded",
     "EmptyArray",
     "EmptyString",
@@ -127,6 +138,8 @@ __all__ = [
     "FlexUnavailable",
     "ForeignOrigin",
     "HeadersTooLarge",
+    "IdempotencyKeyInUse",
+    "IdempotencyKeyReused",
     "IncorrectKey",
     "InsufficientPermissions",
     "InvalidCombination",
@@ -152,6 +165,7 @@ __all__ = [
     "ReceiptTimeout",
     "ServerError",
     "ShuttingDown",
+    "StorageUnavailable",
     "StringTooLong",
     "TooManyProperties",
     "URLTooLong",

@@ -212,7 +212,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises `MalformedBody`, `MissingModel`, `InvalidType` (model) or `MissingParameter` (messages).
         """
-        decoded = _decode(body)
+        decoded = decode_object(body)
         model = decoded.get("model")
         if model is None or model == "":
             raise MissingModel
@@ -235,8 +235,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         return ChatRequest(model=self.model, **values)
 
 
-def _decode(body: bytes) -> dict[str, Any]:
-    """The decoder refuses NaN, numbers beyond a double, lone surrogates, bytes that are no UTF-8 and a byte order mark."""
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Any JSON object, in UTF-8. The decoder refuses NaN, numbers beyond a double, lone surrogates and a byte order mark."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):

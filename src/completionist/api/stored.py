@@ -1,0 +1,83 @@
+"""Stored completions: list, retrieve, update, delete, and their input messages (contract, sections 1.2 to 1.4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from completionist.api.exchange import Exchange
+from completionist.api.limits import read_json_body
+from completionist.api.query import Pairs, pairs, read_filters, read_page
+from completionist.api.services import Services
+from completionist.store.base import Item, Page, Slice
+from completionist.types.stored import read_metadata
+
+MAX_UPDATE_BYTES = 128 * 2**10
+"""Sixteen pairs of the greatest length, every character written as an escape, are 110 KB."""
+
+
+class _List(msgspec.Struct, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[msgspec.Raw]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class _Deleted(msgspec.Struct, kw_only=True):
+    object: Literal["chat.completion.deleted"] = "chat.completion.deleted"
+    id: str
+    deleted: Literal[True] = True
+
+
+async def list_completions(exchange: Exchange, services: Services) -> None:
+    sent = pairs(exchange.query)
+    found = await services.store.list(exchange.caller.project, read_filters(sent), _page(sent))
+    await exchange.respond_json(_list(found))
+
+
+async def retrieve(exchange: Exchange, services: Services) -> None:
+    item = await services.store.get(exchange.caller.project, exchange.params["completion_id"])
+    await exchange.respond_json(item.json)
+
+
+async def update(exchange: Exchange, services: Services) -> None:
+    """Replaces the whole metadata."""
+    parts = await read_json_body(
+        exchange.headers,
+        exchange.receive,
+        max_bytes=min(services.settings.max_body_bytes, MAX_UPDATE_BYTES),
+        deadline_s=exchange.receipt_deadline_s,
+    )
+    metadata = read_metadata(b"".join(parts))
+    item = await services.store.update(exchange.caller.project, exchange.params["completion_id"], metadata)
+    await exchange.respond_json(item.json)
+
+
+async def delete(exchange: Exchange, services: Services) -> None:
+    id_ = exchange.params["completion_id"]
+    await services.store.delete(exchange.caller.project, id_)
+    await exchange.respond_json(msgspec.json.encode(_Deleted(id=id_)))
+
+
+async def list_messages(exchange: Exchange, services: Services) -> None:
+    id_ = exchange.params["completion_id"]
+    found = await services.store.messages(exchange.caller.project, id_, _page(pairs(exchange.query)))
+    await exchange.respond_json(_list(found))
+
+
+def _page(sent: Pairs) -> Page:
+    return read_page(sent, default_limit=20, max_limit=100, default_order="asc")
+
+
+def _list(found: Slice[Item]) -> bytes:
+    items = found.items
+    return msgspec.json.encode(
+        _List(
+            data=[msgspec.Raw(item.json) for item in items],
+            first_id=items[0].id if items else None,
+            last_id=items[-1].id if items else None,
+            has_more=found.has_more,
+        )
+    )

@@ -1,0 +1,86 @@
+"""The seam between the use case and what keeps its answers: everything that outlives the process.
+
+Every call names the project whose rows it may see; an id of another project is an unknown one. A call that returns has
+been committed; one that raises `StorageUnavailable` has changed nothing that it knows of.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+from completionist.types.completion import ChatCompletion
+from completionist.types.frozen import FrozenMap
+from completionist.types.request import ChatRequest
+
+T = TypeVar("T")
+
+Order = Literal["asc", "desc"]
+
+
+class NewCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete answer, and what asked for it."""
+
+    project: str
+    request_id: str
+    request: ChatRequest
+    completion: ChatCompletion
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An element of a list. `json` is what the wire shows of it."""
+
+    id: str
+    json: bytes
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a list is wanted (contract, section 1.2)."""
+
+    after: str | None = None
+    """The id of the element before the first one wanted."""
+    limit: int
+    order: Order = "asc"
+
+
+class Slice(msgspec.Struct, Generic[T], frozen=True):
+    """A page of a list. `has_more`: whether more elements follow in the chosen order."""
+
+    items: tuple[T, ...]
+    has_more: bool
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """All of them must match, exactly."""
+
+    model: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+class CompletionStore(Protocol):
+    """Stored completions. Every method raises `StorageUnavailable`, those that take an id or a page `CompletionNotFound`."""
+
+    async def check(self) -> None:
+        """Raises `StorageUnavailable` where an `add` would fail; costs nothing while the last one did not."""
+        ...
+
+    async def add(self, new: NewCompletion) -> None:
+        """Keep an answer."""
+        ...
+
+    async def get(self, project: str, id_: str) -> Item: ...
+
+    async def update(self, project: str, id_: str, metadata: FrozenMap[str, str]) -> Item:
+        """Replace the metadata."""
+        ...
+
+    async def delete(self, project: str, id_: str) -> None: ...
+
+    async def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
+        """Completions by creation, ties by insertion. What was deleted keeps its place as `page.after`."""
+        ...
+
+    async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
+        """The input messages of one completion, by position."""
+        ...

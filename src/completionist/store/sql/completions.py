@@ -1,0 +1,235 @@
+"""Stored completions in tables. Blocks; the transaction is the caller's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
+
+import msgspec
+from sqlalchemy import Connection, Select, delete, exists, insert, literal, select, tuple_, update
+
+from completionist import ids
+from completionist.errors import CompletionNotFound
+from completionist.store.base import Filters, Item, NewCompletion, Page, Slice
+from completionist.store.sql.tables import (
+    completion_messages,
+    completion_metadata,
+    completions,
+    deleted_completions,
+)
+from completionist.types.frozen import FrozenMap
+from completionist.types.stored import document, input_message, with_id, with_metadata
+
+_SHOWN = (completions.c.id, completions.c.document, completions.c.metadata)
+_DIGEST_BYTES = 16
+
+
+class Place(NamedTuple):
+    """Where a completion stands in the order of lists. Rows of one second stand as they were inserted."""
+
+    created: int
+    sequence: int
+
+
+class Retention(NamedTuple):
+    """How long completions are kept, from their creation on; None: for ever."""
+
+    seconds: int | None
+
+    def oldest(self) -> int:
+        """The `created` that a row must have to be there."""
+        return -1 if self.seconds is None else ids.now_s() - self.seconds
+
+
+def add(connection: Connection, new: NewCompletion) -> None:
+    completion, request = new.completion, new.request
+    metadata = request.metadata or FrozenMap[str, str]({})
+    inserted = connection.execute(
+        insert(completions).values(
+            project=new.project,
+            id=completion.id,
+            created=completion.created,
+            model=completion.model,
+            metadata=_json(metadata),
+            document=document(request, completion, new.request_id),
+        )
+    )
+    sequence = cast("Any", inserted.inserted_primary_key)[0]
+    messages = [
+        {"sequence": sequence, "position": position, "message": input_message(message)}
+        for position, message in enumerate(request.messages)
+    ]
+    connection.execute(insert(completion_messages), messages)
+    _add_metadata(connection, new.project, completion.model, Place(completion.created, sequence), metadata)
+
+
+def get(connection: Connection, project: str, id_: str, retention: Retention) -> Item:
+    row = connection.execute(_living(project, id_, retention).with_only_columns(*_SHOWN)).first()
+    if row is None:
+        raise CompletionNotFound(id_)
+    return Item(row.id, with_metadata(row.document, row.metadata))
+
+
+def replace_metadata(
+    connection: Connection, project: str, id_: str, metadata: FrozenMap[str, str], retention: Retention
+) -> Item:
+    row = connection.execute(_living(project, id_, retention).with_for_update()).first()
+    if row is None:
+        raise CompletionNotFound(id_)
+    text = _json(metadata)
+    place = Place(row.created, row.sequence)
+    connection.execute(update(completions).where(completions.c.sequence == place.sequence).values(metadata=text))
+    connection.execute(delete(completion_metadata).where(completion_metadata.c.sequence == place.sequence))
+    _add_metadata(connection, project, row.model, place, metadata)
+    return Item(id_, with_metadata(row.document, text))
+
+
+def remove(connection: Connection, project: str, id_: str, retention: Retention) -> None:
+    """Delete a completion with all that belongs to it; only its place in the order is kept for a while."""
+    row = connection.execute(_living(project, id_, retention).with_for_update()).first()
+    if row is None:
+        raise CompletionNotFound(id_)
+    _remove(connection, [row])
+
+
+def page(connection: Connection, project: str, filters: Filters, page_: Page, retention: Retention) -> Slice[Item]:
+    """Raises `CompletionNotFound` where `page_.after` never was in the list."""
+    after = None if page_.after is None else _place(connection, project, page_.after)
+    places = _places(project, filters, retention)
+    table = places.get_final_froms()[0]
+    order = tuple_(table.c.created, table.c.sequence)
+    if after is not None:
+        cursor = tuple_(*map(literal, after))
+        places = places.where(order > cursor if page_.order == "asc" else order < cursor)
+    direction = [
+        column.asc() if page_.order == "asc" else column.desc() for column in (table.c.created, table.c.sequence)
+    ]
+    found = places.order_by(*direction).limit(page_.limit + 1).subquery()
+    rows = connection.execute(
+        select(*_SHOWN, completions.c.created, completions.c.sequence)
+        .join(found, found.c.sequence == completions.c.sequence)
+        .limit(page_.limit + 1)
+    ).all()
+    ordered = sorted(rows, key=lambda row: (row.created, row.sequence), reverse=page_.order == "desc")
+    items = (Item(row.id, with_metadata(row.document, row.metadata)) for row in ordered[: page_.limit])
+    return Slice(tuple(items), len(ordered) > page_.limit)
+
+
+def messages(connection: Connection, project: str, id_: str, page_: Page, retention: Retention) -> Slice[Item]:
+    row = connection.execute(_living(project, id_, retention)).first()
+    if row is None:
+        raise CompletionNotFound(id_)
+    position = completion_messages.c.position
+    wanted = select(position, completion_messages.c.message).where(completion_messages.c.sequence == row.sequence)
+    if page_.after is not None:
+        after = _position(connection, row.sequence, id_, page_.after)
+        wanted = wanted.where(position > after if page_.order == "asc" else position < after)
+    ordered = wanted.order_by(position.asc() if page_.order == "asc" else position.desc())
+    rows = connection.execute(ordered.limit(page_.limit + 1)).all()
+    items = ((f"{id_}-{row.position}", row.message) for row in rows[: page_.limit])
+    return Slice(tuple(Item(item_id, with_id(message, item_id)) for item_id, message in items), len(rows) > page_.limit)
+
+
+def sweep(connection: Connection, retention: Retention, cursor_s: int, max_rows: int) -> int:
+    """Remove up to `max_rows` expired completions, and places of deleted ones older than `cursor_s`; how many."""
+    expired = select(completions).where(completions.c.created < retention.oldest()).order_by(completions.c.created)
+    rows = connection.execute(expired.limit(max_rows)).all()
+    _remove(connection, rows)
+    stale = select(deleted_completions.c.id).where(deleted_completions.c.deleted < ids.now_s() - cursor_s)
+    names = connection.execute(stale.limit(max_rows)).scalars().all()
+    connection.execute(delete(deleted_completions).where(deleted_completions.c.id.in_(names)))
+    return max(len(rows), len(names))
+
+
+def digest(key: str, value: str) -> bytes:
+    """Of one metadata pair."""
+    return hashlib.blake2b(f"{len(key)}:{key}{value}".encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def searchable(text: str) -> str:
+    """`text`, or where PostgreSQL could not hold it one that stands in no row."""
+    return "" if "\0" in text else text
+
+
+def _living(project: str, id_: str, retention: Retention) -> Select[Any]:
+    return select(completions).where(
+        completions.c.id == searchable(id_),
+        completions.c.project == project,
+        completions.c.created >= retention.oldest(),
+    )
+
+
+def _places(project: str, filters: Filters, retention: Retention) -> Select[Any]:
+    """What matches, read from one index: that of the first metadata pair where there is one."""
+    oldest = retention.oldest()
+    if not filters.metadata:
+        found = select(completions.c.created, completions.c.sequence)
+        found = found.where(completions.c.project == project, completions.c.created >= oldest)
+        return found if filters.model is None else found.where(completions.c.model == searchable(filters.model))
+    first, *others = (digest(key, value) for key, value in filters.metadata)
+    table = completion_metadata.alias("first_pair")
+    found = select(table.c.created, table.c.sequence)
+    found = found.where(table.c.project == project, table.c.digest == first, table.c.created >= oldest)
+    if filters.model is not None:
+        found = found.where(table.c.model == searchable(filters.model))
+    for n, other in enumerate(others):
+        pair = completion_metadata.alias(f"pair_{n}")
+        found = found.where(
+            exists().where(
+                pair.c.project == project,
+                pair.c.digest == other,
+                pair.c.created == table.c.created,
+                pair.c.sequence == table.c.sequence,
+            )
+        )
+    return found
+
+
+def _place(connection: Connection, project: str, id_: str) -> Place:
+    for table in (completions, deleted_completions):
+        wanted = select(table.c.created, table.c.sequence).where(
+            table.c.id == searchable(id_), table.c.project == project
+        )
+        if row := connection.execute(wanted).first():
+            return Place(*row)
+    raise CompletionNotFound(id_)
+
+
+def _position(connection: Connection, sequence: int, id_: str, after: str) -> int:
+    """Of the message with the id `after`. Raises `CompletionNotFound`."""
+    number = after.removeprefix(f"{id_}-")
+    is_number = number != after and number.isascii() and number.isdecimal() and len(number) < 10
+    if is_number and number == str(int(number)):
+        table = completion_messages.c
+        known = select(table.position).where(table.sequence == sequence, table.position == int(number))
+        if connection.execute(known).first():
+            return int(number)
+    raise CompletionNotFound(after)
+
+
+def _remove(connection: Connection, rows: Iterable[Any]) -> None:
+    now = ids.now_s()
+    places = [
+        {"id": row.id, "project": row.project, "created": row.created, "sequence": row.sequence, "deleted": now}
+        for row in rows
+    ]
+    if places:
+        connection.execute(insert(deleted_completions), places)
+        gone = [place["sequence"] for place in places]
+        connection.execute(delete(completions).where(completions.c.sequence.in_(gone)))
+
+
+def _add_metadata(
+    connection: Connection, project: str, model: str, place: Place, metadata: FrozenMap[str, str]
+) -> None:
+    pairs = [
+        {"project": project, "model": model, "digest": digest(key, value), **place._asdict()}
+        for key, value in metadata.items()
+    ]
+    if pairs:
+        connection.execute(insert(completion_metadata), pairs)
+
+
+def _json(metadata: FrozenMap[str, str]) -> str:
+    return msgspec.json.encode(dict(metadata)).decode()

@@ -1,0 +1,79 @@
+"""An open database and everything that is kept in it. Every method is one transaction, and blocks."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import delete, insert
+
+from completionist import ids
+from completionist.log import emit
+from completionist.settings import StoreSettings
+from completionist.store.base import Filters, Item, NewCompletion, Page, Slice
+from completionist.store.sql import completions
+from completionist.store.sql.completions import Retention
+from completionist.store.sql.database import Database
+from completionist.store.sql.migrate import migrate
+from completionist.store.sql.tables import REVISION, storage_probe
+from completionist.types.frozen import FrozenMap
+
+_logger = logging.getLogger(__name__)
+
+_DAY_S = 86_400
+_CURSOR_S = _DAY_S
+"""How long a deleted completion keeps its place as a cursor."""
+_SWEPT_ROWS = 200
+
+
+class State:
+    """What is kept, behind one URL."""
+
+    def __init__(self, url: str, settings: StoreSettings) -> None:
+        """Opens and migrates. Raises `StorageUnavailable`, `DatabaseRefused`."""
+        self.database = Database(url)
+        days = settings.retention_days
+        self._retention = Retention(days * _DAY_S if days else None)
+        if not self.database.has_sound_wal:
+            emit(
+                _logger, logging.WARNING, "this SQLite has a faulty write-ahead log: the slower journal is used instead"
+            )
+        if (found := migrate(self.database)) != REVISION:
+            emit(_logger, logging.INFO, "database migrated", found=found or "empty", now=REVISION)
+
+    def close(self) -> None:
+        self.database.close()
+
+    def probe(self) -> None:
+        """Commit something small."""
+        with self.database.writing() as connection:
+            connection.execute(delete(storage_probe))
+            connection.execute(insert(storage_probe).values(id=1, written=ids.now_s()))
+
+    def sweep(self) -> bool:
+        """Remove a batch of what has expired; whether there may be more."""
+        with self.database.writing() as connection:
+            return completions.sweep(connection, self._retention, _CURSOR_S, _SWEPT_ROWS) == _SWEPT_ROWS
+
+    def add(self, new: NewCompletion) -> None:
+        with self.database.writing() as connection:
+            completions.add(connection, new)
+
+    def get(self, project: str, id_: str) -> Item:
+        with self.database.reading() as connection:
+            return completions.get(connection, project, id_, self._retention)
+
+    def update(self, project: str, id_: str, metadata: FrozenMap[str, str]) -> Item:
+        with self.database.writing() as connection:
+            return completions.replace_metadata(connection, project, id_, metadata, self._retention)
+
+    def delete(self, project: str, id_: str) -> None:
+        with self.database.writing() as connection:
+            completions.remove(connection, project, id_, self._retention)
+
+    def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
+        with self.database.reading() as connection:
+            return completions.page(connection, project, filters, page, self._retention)
+
+    def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
+        with self.database.reading() as connection:
+            return completions.messages(connection, project, id_, page, self._retention)

@@ -1,0 +1,171 @@
+"""The store as the event loop sees it: every call is handed to a thread, and waits for nothing else.
+
+Nothing here imports the database library. It is imported by the thread that opens the database, beside the loading of the
+model, so that it costs a start no time of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from completionist.errors import StorageUnavailable
+from completionist.log import emit
+from completionist.settings import StoreSettings
+from completionist.store.base import Filters, Item, NewCompletion, Page, Slice
+from completionist.store.sql.place import database_url
+from completionist.types.frozen import FrozenMap
+
+if TYPE_CHECKING:
+    from completionist.store.sql.state import State
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+_MAX_WAIT_S = 10.0
+"""For a thread. A call that a thread has taken is bounded by the time limits of the database."""
+_RETRY_S = 1.0
+"""Between attempts at a database that was out of order."""
+_SWEEP_S = 60.0
+_N_READERS = 4
+
+
+class SqlStore:
+    """`CompletionStore` over a database. `start` it, and `close` it at the end."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._url = database_url(settings.url)
+        self._state: State | None = None
+        self._writers = ThreadPoolExecutor(1 if self._url.startswith("sqlite") else _N_READERS, "store-write")
+        self._readers = ThreadPoolExecutor(_N_READERS, "store-read")
+        self._opening = asyncio.Lock()
+        self._failed_s: float | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether the last attempt to write succeeded."""
+        return self._state is not None and self._failed_s is None
+
+    async def start(self) -> None:
+        """Open the database and bring its schema up to date. One that cannot be reached is tried again whenever it is needed.
+
+        Raises `OperatorError` for one that this program cannot work with.
+        """
+        with contextlib.suppress(StorageUnavailable):
+            await self._opened()
+        self._sweeping = asyncio.create_task(self._sweep_for_ever())
+
+    async def close(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await asyncio.to_thread(self._close)
+
+    async def check(self) -> None:
+        """Raises `StorageUnavailable` where a write would fail; costs nothing while the last one did not."""
+        if not self.is_available:
+            await self._opened()
+            async with self._opening:
+                if self._failed_s is not None:
+                    self._refuse_if_just_failed()
+                    await self._write(lambda state: state.probe())
+
+    async def add(self, new: NewCompletion) -> None:
+        await self._write(lambda state: state.add(new))
+
+    async def get(self, project: str, id_: str) -> Item:
+        return await self._read(lambda state: state.get(project, id_))
+
+    async def update(self, project: str, id_: str, metadata: FrozenMap[str, str]) -> Item:
+        return await self._write(lambda state: state.update(project, id_, metadata))
+
+    async def delete(self, project: str, id_: str) -> None:
+        await self._write(lambda state: state.delete(project, id_))
+
+    async def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
+        return await self._read(lambda state: state.list(project, filters, page))
+
+    async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
+        return await self._read(lambda state: state.messages(project, id_, page))
+
+    async def _read(self, work: Callable[[State], T]) -> T:
+        state = await self._opened()
+        return await self._judged(_on(self._readers, lambda: work(state)))
+
+    async def _write(self, work: Callable[[State], T]) -> T:
+        state = await self._opened()
+        result = await self._judged(_on(self._writers, lambda: work(state)))
+        self._heal()
+        return result
+
+    async def _opened(self) -> State:
+        if self._state is None:
+            async with self._opening:
+                if self._state is None:
+                    self._refuse_if_just_failed()
+                    self._state = await self._judged(_on(self._writers, self._open))
+                    self._heal()
+        return self._state
+
+    def _open(self) -> State:
+        from completionist.store.sql.state import State  # noqa: PLC0415 (see the top)
+
+        return State(self._url, self._settings)
+
+    def _refuse_if_just_failed(self) -> None:
+        if self._failed_s is not None and _now_s() - self._failed_s < _RETRY_S:
+            raise StorageUnavailable(retry_after_s=_RETRY_S)
+
+    async def _judged(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except StorageUnavailable as error:
+            if self._failed_s is None:
+                reason = str(getattr(error.__cause__, "orig", None) or error.__cause__)
+                emit(_logger, logging.ERROR, "storage unavailable", reason=reason)
+            self._failed_s = _now_s()
+            raise
+
+    def _heal(self) -> None:
+        if self._failed_s is not None:
+            emit(_logger, logging.WARNING, "storage available again")
+        self._failed_s = None
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            has_more = await self.sweep()
+            await asyncio.sleep(0 if has_more else _SWEEP_S)  # others write between two batches
+
+    async def sweep(self) -> bool:
+        """Remove a batch of what has expired; whether there may be more."""
+        try:
+            return await self._write(lambda state: state.sweep())
+        except StorageUnavailable:
+            return False
+
+    def _close(self) -> None:
+        self._writers.shutdown(wait=True, cancel_futures=True)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        if self._state is not None:
+            self._state.close()
+
+
+async def _on(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Raises `StorageUnavailable` where no thread becomes free in time."""
+    future = pool.submit(work)
+    waiting = asyncio.wrap_future(future)
+    done, _ = await asyncio.wait((waiting,), timeout=_MAX_WAIT_S)
+    if not done and future.cancel():
+        raise StorageUnavailable
+    return await waiting
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,83 @@
+"""The tables, as the newest migration leaves them (a test compares the two).
+
+completions          one row an answer: what is searched by, and the JSON that goes out
+completion_messages  its input messages, one row each
+completion_metadata  its metadata pairs as digests: one row for each pair, in the order of lists
+deleted_completions  where deleted ones stood, so that a loop that deletes as it pages finds its place
+storage_probe        one row that is written to learn whether writing works again
+
+Text that clients choose freely is in JSON columns only: JSON writes a NUL, which PostgreSQL's text refuses, as an escape.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+
+REVISION = "0001"
+"""The newest migration."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the type is exactly INTEGER."""
+
+completions = Table(
+    "completions",
+    metadata,
+    Column("sequence", Sequence, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("created", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Index(None, "project", "created", "sequence"),
+    Index(None, "project", "model", "created", "sequence"),
+    Index(None, "created"),
+    sqlite_autoincrement=True,  # a number never comes again: cursors of deleted rows hold numbers
+)
+
+completion_messages = Table(
+    "completion_messages",
+    metadata,
+    Column("sequence", Sequence, ForeignKey(completions.c.sequence, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("message", Text, nullable=False),
+)
+
+completion_metadata = Table(
+    "completion_metadata",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("created", BigInteger, primary_key=True),
+    Column("sequence", Sequence, ForeignKey(completions.c.sequence, ondelete="CASCADE"), primary_key=True),
+    Column("model", Text, nullable=False),
+    Index(None, "sequence"),
+    sqlite_with_rowid=False,
+)
+
+deleted_completions = Table(
+    "deleted_completions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("sequence", Sequence, nullable=False),
+    Column("deleted", BigInteger, nullable=False),
+    Index(None, "deleted"),
+)
+
+storage_probe = Table(
+    "storage_probe",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("written", BigInteger, nullable=False),
+)
