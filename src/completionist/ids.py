@@ -51,6 +51,11 @@ def private_mark() -> str:
     return chr(0xF0000 + secrets.randbelow(0xFFFE))
 
 
+def breakpoint_mark() -> str:
+    """Likewise, and never the same one."""
+    return chr(0x100000 + secrets.randbelow(0xFFFE))
+
+
 def now_s() -> int:
     """Whole Unix seconds, as every `created` on the wire."""
     return int(time.time())

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from completionist.engine.llama.keeping import Lifetime
 from completionist.engine.llama.prefixes import Entry, PrefixCache
 from completionist.engine.llama.radix import RadixTree, Tokens
 from completionist.engine.llama.state import State
@@ -47,8 +48,13 @@ def state(n_bytes: int) -> State:
     return State(np.zeros(n_bytes, np.uint8), n_bytes, stream=0, n_streams=1, is_movable=False)
 
 
-def blob(project: str, values: list[int], n_bytes: int = 100) -> Entry:
-    return Entry(project=project, tokens=tokens(values), state=state(n_bytes))
+def blob(project: str, values: list[int], n_bytes: int = 100, lifetime: Lifetime | None = None) -> Entry:
+    return Entry(
+        project=project,
+        tokens=tokens(values),
+        state=state(n_bytes),
+        lifetime=Lifetime() if lifetime is None else lifetime,
+    )
 
 
 def test_projects_never_see_each_other() -> None:
@@ -89,6 +95,87 @@ def test_a_greedy_project_pays_for_its_own_entries() -> None:
         cache.add(blob("greedy", [i]))
     assert small in list(cache.entries())
     assert cache.n_bytes == 400
+
+
+def held(cache: PrefixCache) -> list[int]:
+    return sorted(int(entry.tokens[0]) for entry in cache.entries())
+
+
+def test_entries_of_a_key_stay_fresh_and_go_together() -> None:
+    cache = PrefixCache(400)
+    key = Lifetime(key="k")
+    first, second = blob("a", [1], lifetime=key), blob("a", [2], lifetime=key)
+    for entry in (first, second, blob("a", [3]), blob("a", [4], lifetime=Lifetime(key="other"))):
+        cache.add(entry)
+    cache.touch(second)
+    for value in (5, 6):
+        cache.add(blob("a", [value]))
+    assert held(cache) == [1, 2, 5, 6], "the oldest of all was used with another one of its key"
+    for value in (7, 8):
+        cache.add(blob("a", [value]))
+    assert held(cache) == [5, 6, 7, 8], "both went before what came later"
+    assert not cache._groups
+
+
+def test_keys_of_projects_are_their_own() -> None:
+    cache = PrefixCache(300)
+    key = Lifetime(key="k")
+    cache.add(blob("a", [1], lifetime=key))
+    cache.add(blob("a", [2]))
+    other = blob("b", [3], lifetime=key)
+    cache.add(other)
+    cache.touch(other)
+    cache.add(blob("a", [4]))
+    assert held(cache) == [2, 3, 4]
+
+
+def test_what_was_asked_to_stay_goes_last_until_its_time_is_over() -> None:
+    clock = [0.0]
+    cache = PrefixCache(300, now_s=lambda: clock[0])
+    cache.add(blob("a", [1], lifetime=Lifetime(protected_until_s=1800.0)))
+    for value in (2, 3, 4, 5):
+        cache.add(blob("a", [value]))
+    assert held(cache) == [1, 4, 5]
+    clock[0] = 1800.0
+    cache.add(blob("a", [6]))
+    assert held(cache) == [4, 5, 6]
+
+
+def test_what_was_asked_to_stay_makes_room_for_other_projects_only() -> None:
+    cache = PrefixCache(200, now_s=lambda: 0.0)
+    wanted = Lifetime(protected_until_s=1800.0)
+    for value in (1, 2):
+        cache.add(blob("a", [value], lifetime=wanted))
+    cache.add(blob("a", [3]))
+    assert held(cache) == [1, 2]
+    assert cache.n_bytes == 200
+    cache.add(blob("b", [4]))
+    assert held(cache) == [2, 4]
+
+
+def test_age_and_idleness_end_what_nobody_asked_to_keep() -> None:
+    clock = [0.0]
+    cache = PrefixCache(1000, now_s=lambda: clock[0])
+    in_memory = Lifetime(max_age_s=3600.0, max_idle_s=600.0)
+    idle, busy = blob("a", [1], lifetime=in_memory), blob("a", [2], lifetime=in_memory)
+    wanted = blob("a", [3], lifetime=in_memory._replace(protected_until_s=4000.0))
+    for entry in (idle, busy, wanted, blob("a", [4])):
+        cache.add(entry)
+    clock[0] = 500.0
+    cache.touch(busy)
+    assert cache.expired() == []
+    clock[0] = 600.0
+    assert cache.expired() == []
+    clock[0] = 601.0
+    assert cache.expired() == [idle]
+    cache.remove(idle)
+    for clock[0] in range(1000, 3600, 500):
+        cache.touch(busy)
+    clock[0] = 3600.0
+    assert cache.expired() == [busy]
+    cache.remove(busy)
+    clock[0] = 4000.0
+    assert cache.expired() == [wanted]
 
 
 def test_a_state_larger_than_the_budget_is_not_kept() -> None:

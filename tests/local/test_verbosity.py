@@ -14,7 +14,7 @@ USER = {"role": "user", "content": "hello"}
 
 def shown(*messages: object, **fields: object) -> list[tuple[str, str]]:
     request = read(chat(*messages, **fields))
-    return [(message.role, message.text) for message in with_verbosity(request)]
+    return [(message.role, message.text) for message in with_verbosity(request).messages]
 
 
 def test_unsent_it_says_nothing() -> None:

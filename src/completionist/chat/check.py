@@ -39,9 +39,6 @@ NOT_BUILT = (
     Row("tools", _only()),
     Row("modalities", lambda modalities: "audio" not in modalities, "No speech synthesis is installed."),
     Row("moderation", _only(), "No classifier is configured."),
-    Row("prompt_cache_options", lambda options: options.mode != "explicit"),  # the only ttl is the default one
-    Row("prompt_cache_key", _only()),
-    Row("prompt_cache_retention", _only()),
     Row("response_format", lambda response_format: response_format.type == "text"),
     Row("reasoning_effort", _only()),
     Row("prediction", _only(), "No verification of predictions is available."),
@@ -92,8 +89,6 @@ def _check_part(i: int, j: int, part: Part) -> None:
     """Text only: the models served so far neither see nor hear."""
     if part.type in ("image_url", "input_audio", "file"):
         raise UnsupportedContent(part.type, i, j)
-    if part.prompt_cache_breakpoint is not None:
-        raise UnsupportedParameter(f"messages[{i}].content[{j}].prompt_cache_breakpoint")
 
 
 def _check_token_ids(request: ChatRequest, card: ModelCard) -> None:

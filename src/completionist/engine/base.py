@@ -18,10 +18,12 @@ class ControlToken(msgspec.Struct, frozen=True, tag="c"):
     id: int
 
 
-class PlainText(msgspec.Struct, frozen=True, tag="t"):
+class PlainText(msgspec.Struct, frozen=True, tag="t", omit_defaults=True):
     """A run of text, tokenised in one go with special tokens off."""
 
     text: str
+    breakpoints: tuple[int, ...] = ()
+    """Characters of it that come before a breakpoint of the prompt cache (contract 8.2), ascending."""
 
 
 Segment = ControlToken | PlainText
@@ -50,6 +52,19 @@ Tier = Literal["priority", "default", "flex"]
 """Who is served first (contract 8.3)."""
 
 
+class Caching(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a request asks of the prefix cache (contract 13.5). Times are in seconds."""
+
+    is_explicit: bool = False
+    """Only the starts of the prompt that end at a breakpoint are looked up and kept."""
+    key: str | None = None
+    """Prompts of one key stay fresh, and go, together."""
+    min_age_s: float = 0.0
+    """Until then it is not dropped for its age, and for want of memory only after others."""
+    max_age_s: float | None = None
+    max_idle_s: float | None = None
+
+
 class GrammarSpec(msgspec.Struct, frozen=True):
     """What a choice may look like, from its first token to its last: thinking, free text and calls are part of it.
 
@@ -73,6 +88,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """Per choice; None: to the end of the context."""
     sampling: Sampling
     tier: Tier = "default"
+    caching: Caching = Caching()
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from completionist.chat.deltas import Delta
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.local.assemble import Assembly
+from completionist.local.caching import with_breakpoint_marks
 from completionist.local.prepare import n_choices, prompt_of, turns_of
 from completionist.local.renderer import Renderer
 from completionist.local.verbosity import with_verbosity
@@ -34,7 +35,8 @@ class LocalBackend:
 
     async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises the `APIError` of what goes wrong, before the first delta or between two."""
-        segments = await self._renderer.segments(turns_of(with_verbosity(request)))
+        shown = with_breakpoint_marks(with_verbosity(request), self._renderer.breakpoint_mark)
+        segments = await self._renderer.segments(turns_of(shown.messages))
         generation = self._engine.submit(prompt_of(request, caller, segments))
         try:
             assembly = Assembly(n_choices(request), request.stop or (), generation)

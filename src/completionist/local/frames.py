@@ -23,6 +23,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     bos_text: str
     eos_text: str
     specials: tuple[SpecialToken, ...]
+    breakpoint_mark: str | None = None
+    """A character that stands in turns where a breakpoint of the prompt cache is."""
 
 
 class Render(msgspec.Struct, frozen=True, tag="render"):

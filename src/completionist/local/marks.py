@@ -20,6 +20,7 @@ control nothing and stay text, whoever wrote them.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -35,8 +36,10 @@ _STRIPPED = " \t\n\v\f\r"
 class Marks:
     """For one vocabulary and one process. All of it takes time linear in the text."""
 
-    def __init__(self, specials: Sequence[SpecialToken], mark: str) -> None:
+    def __init__(self, specials: Sequence[SpecialToken], mark: str, breakpoint_mark: str | None = None) -> None:
+        """`breakpoint_mark` stands in client text where a breakpoint of the prompt cache is; None: there are none."""
         self._mark = mark
+        self._breakpoint_mark = breakpoint_mark
         self._by_text = {special.text: special for special in specials if _can_be_told(special)}
         self._first_characters = sorted({first for text in self._by_text for first in _any_case(text[0])})
         self._specials = _pattern(self._by_text)
@@ -71,12 +74,21 @@ class Marks:
         return run.lstrip(_STRIPPED) if strips_left else run
 
     def _plain(self, run: str) -> Iterator[PlainText]:
-        start = 0
-        for first in self._user_defined.finditer(run) if self._user_defined else ():
-            yield PlainText(run[start : first.end()])
-            start = first.end()
-        if start < len(run):
-            yield PlainText(run[start:])
+        parts = run.split(self._breakpoint_mark) if self._breakpoint_mark else [run]
+        breakpoints = list(itertools.accumulate(map(len, parts[:-1])))
+        text, start = "".join(parts), 0
+        for end in self._ends(text):
+            inside = tuple(point - start for point in breakpoints if start < point <= end)
+            yield PlainText(text[start:end], inside)
+            start = end
+
+    def _ends(self, text: str) -> Iterator[int]:
+        """Where to cut, the end included."""
+        end = 0
+        for first in self._user_defined.finditer(text) if self._user_defined else ():
+            yield (end := first.end())
+        if end < len(text):
+            yield len(text)
 
 
 def _can_be_told(special: SpecialToken) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from completionist import ids
 from completionist.chat.tiers import tier_of
 from completionist.engine.base import Prompt, Sampling, Segment, Tier
+from completionist.local.caching import caching_of
 from completionist.local.conversation import Role, Turn
 from completionist.types.caller import Caller, ServiceTier
 from completionist.types.messages import Message
@@ -31,6 +32,7 @@ def prompt_of(request: ChatRequest, caller: Caller, segments: tuple[Segment, ...
         max_tokens=request.max_completion_tokens or request.max_tokens,
         sampling=_sampling(request),
         tier=_TIERS[tier_of(request, caller)],
+        caching=caching_of(request),
     )
 
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
+from completionist import ids
 from completionist.engine.base import ModelCard, Segment
 from completionist.errors import ChatTemplateFailed, ChatTemplateRefusal, OperatorError
 from completionist.local.conversation import Turn
@@ -46,11 +47,13 @@ class Renderer:
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
+        self.breakpoint_mark = ids.breakpoint_mark()
         self._setup = Setup(
             template=card.chat_template or FALLBACK,
             bos_text=card.bos_text,
             eos_text=card.eos_text,
             specials=card.specials,
+            breakpoint_mark=self.breakpoint_mark,
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="renderer")
         self._process: _Process | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import msgspec
 
-from completionist.types.messages import DeveloperMessage, Message
+from completionist.types.messages import DeveloperMessage
 from completionist.types.request import ChatRequest
 
 INSTRUCTIONS = {
@@ -14,13 +14,14 @@ INSTRUCTIONS = {
 }
 
 
-def with_verbosity(request: ChatRequest) -> Sequence[Message]:
-    """The messages of `request`; where it asks for a verbosity, with the instruction behind the opening system messages."""
+def with_verbosity(request: ChatRequest) -> ChatRequest:
+    """`request`; where it asks for a verbosity, with the instruction as a message behind the opening system messages."""
     messages = request.messages
     if request.verbosity is None:
-        return messages
+        return request
     n_leading = next(
         (i for i, message in enumerate(messages) if message.role not in ("system", "developer")), len(messages)
     )
     instruction = DeveloperMessage(content=INSTRUCTIONS[request.verbosity])
-    return (*messages[:n_leading], instruction, *messages[n_leading:])
+    shown = (*messages[:n_leading], instruction, *messages[n_leading:])
+    return msgspec.structs.replace(request, messages=shown)

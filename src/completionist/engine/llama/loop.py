@@ -22,6 +22,7 @@ from completionist.engine.base import (
     WorkerFault,
 )
 from completionist.engine.frames import Stats
+from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.likelihood import likely
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
@@ -55,7 +56,7 @@ class Engine:
 
     def submit(self, request_id: int, prompt: Prompt) -> None:
         """Queue a request, or fail it."""
-        tokens = self._model.tokenise(prompt.segments)
+        tokens, breakpoints = self._model.tokenise_with_breakpoints(prompt.segments)
         if len(tokens) >= self._memory.capacity_tokens:
             self._refuse(request_id, PromptTooLong(len(tokens), self._memory.capacity_tokens))
             return
@@ -71,6 +72,7 @@ class Engine:
             sampling=prompt.sampling,
             max_tokens=prompt.max_tokens,
             choices_waiting=list(range(prompt.n)),
+            keeping=Keeping(prompt.caching, tuple(breakpoints)),
         )
         self._requests[request_id] = request
         self._waiting.add(request)
@@ -104,6 +106,10 @@ class Engine:
         self._n_steps += 1
         if not self._requests:
             self._memory.check()
+
+    def tidy(self) -> None:
+        """For want of anything else to do: let go of what is too old to be kept."""
+        self._memory.expire()
 
     def take_events(self) -> tuple[tuple[int, TokenEvent], ...]:
         """What happened since the last call, in order."""
@@ -166,7 +172,7 @@ class Engine:
     def _prompt_done(self, sequence: Sequence, row: Row) -> None:
         """The prompt of a request is in memory: keep a copy if more choices are to start from it."""
         request = sequence.request
-        n_kept = len(request.tokens) - sequence.n_cached if self._memory.prefixes.is_enabled else 0
+        n_kept = max(0, self._memory.n_kept(request, len(request.tokens)) - sequence.n_cached)
         self._events.append((request.id, Evaluated(cached_tokens=sequence.n_cached, cache_write_tokens=n_kept)))
         if request.choices_waiting and sequence.pool is not None:
             request.prompt_state = sequence.pool.context.save(sequence.stream)

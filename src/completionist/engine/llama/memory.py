@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from completionist.engine.llama.keeping import Lifetime
 from completionist.engine.llama.prefixes import Entry, PrefixCache
 from completionist.engine.llama.runner import DecodeFailed
 from completionist.engine.llama.sequence import Request, Sequence
@@ -40,6 +41,7 @@ class Memory:
         self.prefixes = prefixes
         self._window_tokens = window_tokens
         self._checkpoints_only = checkpoints_only
+        self._can_trim = not checkpoints_only and not window_tokens
         self._parked: deque[tuple[Sequence, State]] = deque()
 
     @property
@@ -71,6 +73,10 @@ class Memory:
             return "prompt underway"
         return "placeable"
 
+    def n_kept(self, request: Request, n_tokens: int) -> int:
+        """Of the first `n_tokens` of a choice of `request`, how many will be found by others."""
+        return request.keeping.n_kept(n_tokens, can_trim=self._can_trim) if self.prefixes.is_enabled else 0
+
     def place(self, sequence: Sequence) -> None:
         """Give `sequence` a stream, with the longest start of its prompt that can be had; `outlook` must allow it."""
         request = sequence.request
@@ -82,11 +88,16 @@ class Memory:
             sequence.n_cells = len(request.tokens)
             pool.take(sequence, stream)
             return
-        stream, n_cells = self._with_prefix(pool, request)
+        stream, n_cells = self._with_prefix(pool, sequence)
         sequence.n_cells = sequence.n_cached = n_cells
         pool.take(sequence, stream)
-        if self.prefixes.is_enabled:
-            sequence.entry = Entry(project=request.project, tokens=request.prompt, sequence=sequence)
+        if n_kept := self.n_kept(request, len(request.tokens)):
+            sequence.entry = Entry(
+                project=request.project,
+                tokens=request.prompt[:n_kept],
+                lifetime=self._lifetime(sequence),
+                sequence=sequence,
+            )
             self.prefixes.add(sequence.entry)
 
     def free(self, sequence: Sequence, *, keep: bool = True) -> None:
@@ -99,16 +110,31 @@ class Memory:
         if pool is None:
             return
         stream = pool.release(sequence)
-        if keep and self.prefixes.is_enabled and sequence.n_cells >= _WORTH_KEEPING_TOKENS:
-            tokens = np.array(sequence.tokens[: sequence.n_cells], np.int32)
-            entry = Entry(project=sequence.request.project, tokens=tokens, pool=pool, stream=stream)
+        n_kept = self.n_kept(sequence.request, sequence.n_cells) if keep else 0
+        if n_kept >= _WORTH_KEEPING_TOKENS and self._is_cut(pool, stream, n_kept):
+            entry = Entry(
+                project=sequence.request.project,
+                tokens=np.array(sequence.tokens[:n_kept], np.int32),
+                lifetime=self._lifetime(sequence),
+                pool=pool,
+                stream=stream,
+            )
             pool.left_behind[stream] = entry
             self.prefixes.add(entry)
         else:
             pool.context.forget(stream)
 
+    def expire(self) -> None:
+        """Let go of entries that are too old to be kept."""
+        for entry in self.prefixes.expired():
+            pool, stream = entry.pool, entry.stream
+            self._unlist(entry, keep=False)
+            if pool is not None:
+                pool.context.forget(stream)
+
     def arrange(self, *, is_quiet: bool) -> None:
         """Before a step: move on what has filled its stream, and close a hole if nobody is coming to fill it."""
+        self.expire()
         for pool in self.pools[:-1]:
             for sequence in pool.holders():
                 if sequence.n_cells >= pool.capacity_tokens:
@@ -139,6 +165,15 @@ class Memory:
         if self.prefixes.n_bytes > self.prefixes.budget_bytes:
             raise MemoryCorrupt("the prefix cache is over its budget")
 
+    def _is_cut(self, pool: Streams, stream: int, n_tokens: int) -> bool:
+        """Whether the stream holds exactly `n_tokens` now."""
+        return pool.context.n_cells(stream) == n_tokens or pool.context.trim(stream, n_tokens, self._window_tokens)
+
+    def _lifetime(self, sequence: Sequence) -> Lifetime:
+        lifetime = sequence.request.keeping.lifetime(self.prefixes.now_s())
+        until_s = max(lifetime.protected_until_s, sequence.protected_until_s)
+        return lifetime._replace(protected_until_s=until_s)
+
     def _pool_for(self, n_tokens: int) -> Streams:
         return next((pool for pool in self.pools if n_tokens < pool.capacity_tokens), self.pools[-1])
 
@@ -147,8 +182,9 @@ class Memory:
         if not self.pools[0].context.is_movable:
             return False
         available = 0
-        for shared, entry in self.prefixes.matches(request.project, request.prompt):
-            available = max(available, self._usable(entry, shared, len(request.tokens)))
+        for in_common, entry in self.prefixes.matches(request.project, request.prompt):
+            shared = request.keeping.n_readable(in_common)
+            available = max(available, self._usable(entry, shared, request))
             is_coming = entry.sequence is not None and entry.n_present < shared
             if is_coming and shared - available >= _WORTH_WAITING_FOR_TOKENS:
                 return True
@@ -156,29 +192,38 @@ class Memory:
                 break
         return False
 
-    def _usable(self, entry: Entry, shared: int, n_prompt: int) -> int:
+    def _usable(self, entry: Entry, shared: int, request: Request) -> int:
         """Tokens of a prompt that need not be evaluated if it starts from `entry`, with which it shares `shared`."""
-        n_tokens = min(shared, entry.n_present, max(0, n_prompt - REEVALUATED_TOKENS))
+        n_prompt = len(request.tokens)
         if self._checkpoints_only:
             whole = len(entry.tokens)
-            return whole if entry.sequence is None and shared == whole < n_prompt else 0
-        return n_tokens
+            is_whole = entry.sequence is None and shared == whole < n_prompt
+            return whole if is_whole and request.keeping.n_readable(whole) == whole else 0
+        n_tokens = request.keeping.n_readable(min(shared, entry.n_present))
+        return min(n_tokens, max(0, n_prompt - REEVALUATED_TOKENS))
 
-    def _with_prefix(self, pool: Streams, request: Request) -> tuple[int, int]:
+    def _with_prefix(self, pool: Streams, sequence: Sequence) -> tuple[int, int]:
         """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""
+        request = sequence.request
         candidates = pool.candidates()
         best, n_best = self._best_start(pool, request)
         if best is None:
             return self._clear(pool, candidates[0]), 0
         self.prefixes.touch(best)
+        if n_best == len(best.tokens):
+            sequence.protected_until_s = best.lifetime.protected_until_s
         if best.pool is pool and best.stream in candidates:
-            self._unlist(best, keep=len(best.tokens) - n_best >= _WORTH_WAITING_FOR_TOKENS)
+            self._unlist(best, keep=self._is_worth_a_copy(best, len(best.tokens) - n_best))
             return best.stream, self._trimmed(pool, best.stream, n_best)
         state = self._state_of(best)
         stream = self._clear(pool, candidates[0])
         if state is None or not pool.context.restore(stream, state):
             return stream, 0
         return stream, self._trimmed(pool, stream, n_best)
+
+    def _is_worth_a_copy(self, entry: Entry, n_lost: int) -> bool:
+        is_wanted = n_lost > 0 and entry.lifetime.is_protected(self.prefixes.now_s())
+        return is_wanted or n_lost >= _WORTH_WAITING_FOR_TOKENS
 
     def _best_start(self, pool: Streams, request: Request) -> tuple[Entry | None, int]:
         """The entry that saves most, the cheapest to start from where several save as much, and how much it saves."""
@@ -187,7 +232,7 @@ class Memory:
         for shared, entry in self.prefixes.matches(request.project, request.prompt):
             if shared < n_best:
                 break
-            n_usable = self._usable(entry, shared, len(request.prompt))
+            n_usable = self._usable(entry, shared, request)
             is_nearer = best is not None and _distance(entry, pool) < _distance(best, pool)
             if n_usable > n_best or (n_usable == n_best and is_nearer):
                 best, n_best = entry, n_usable
@@ -217,7 +262,8 @@ class Memory:
         tokens = np.array(holder.tokens[: holder.n_cells], np.int32) if holder else entry.tokens
         if pool.context.is_movable or not holder:
             state = pool.context.save(stream)
-            self.prefixes.add(Entry(project=entry.project, tokens=tokens, state=state))
+            if holder is None or self.n_kept(holder.request, len(tokens)) == len(tokens):
+                self.prefixes.add(Entry(project=entry.project, tokens=tokens, lifetime=entry.lifetime, state=state))
             return state
         return None
 
@@ -238,7 +284,16 @@ class Memory:
         del entry.pool.left_behind[entry.stream]
         if keep and not is_covered:
             state = entry.pool.context.save(entry.stream)
-            self.prefixes.add(Entry(project=entry.project, tokens=entry.tokens, state=state))
+            self.prefixes.add(
+                Entry(
+                    project=entry.project,
+                    tokens=entry.tokens,
+                    lifetime=entry.lifetime,
+                    state=state,
+                    last_used=entry.last_used,
+                    used_s=entry.used_s,
+                )
+            )
 
     def _close_hole(self, pool: Streams) -> None:
         hole = pool.hole()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from completionist.engine.base import ControlToken, MemoryKind, Segment, SpecialToken
+from completionist.engine.base import ControlToken, MemoryKind, PlainText, Segment, SpecialToken
 from completionist.engine.llama.capi import CData, Native, ffi, text_at
 
 _CONTROL = 1 << 3
@@ -137,15 +140,28 @@ class Model:
 
     def tokenise(self, segments: tuple[Segment, ...]) -> list[int]:
         """Token ids of a prompt. Text is tokenised with special tokens off; the BOS is put in front where it is wanted."""
+        return self.tokenise_with_breakpoints(segments)[0]
+
+    def tokenise_with_breakpoints(self, segments: tuple[Segment, ...]) -> tuple[list[int], list[int]]:
+        """Likewise, and how many tokens lie wholly before each breakpoint, ascending."""
         tokens: list[int] = []
+        breakpoints: list[int] = []
+        if self.bos_id is not None and segments[:1] != (ControlToken(self.bos_id),):
+            tokens.append(self.bos_id)
         for segment in segments:
             if isinstance(segment, ControlToken):
                 tokens.append(segment.id)
             else:
-                tokens += self._tokenise_text(segment.text.encode())
-        if self.bos_id is not None and tokens[:1] != [self.bos_id]:
-            tokens.insert(0, self.bos_id)
-        return tokens
+                added = self._tokenise_text(segment.text.encode())
+                breakpoints += [len(tokens) + n for n in self._tokens_before(segment, added)]
+                tokens += added
+        return tokens, breakpoints
+
+    def _tokens_before(self, run: PlainText, tokens: list[int]) -> Iterator[int]:
+        if run.breakpoints:
+            ends = list(itertools.accumulate(len(self.piece(token)) for token in tokens))
+            for n_characters in run.breakpoints:
+                yield bisect_right(ends, len(run.text[:n_characters].encode()))
 
     def _tokenise_text(self, text: bytes) -> list[int]:
         capacity = len(text) + 8

@@ -3,23 +3,31 @@
 An entry is a run of tokens whose cells exist somewhere: in a stream that a sequence is still using, in a free stream
 that nobody has needed since, or as a `State`. Projects have trees of their own: nothing of one is ever found, counted or
 timed by another.
+
+Within a project the entries of one key are a group: using one of them counts as a use of all, so that the group which was
+not used for longest goes before anything of another one does.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from completionist.engine.llama.keeping import Lifetime
 from completionist.engine.llama.radix import Node, RadixTree, Tokens
 from completionist.engine.llama.state import State
 
 if TYPE_CHECKING:
     from completionist.engine.llama.sequence import Sequence
     from completionist.engine.llama.streams import Streams
+
+_SWEEP_S = 1.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -28,6 +36,7 @@ class Entry:
 
     project: str
     tokens: Tokens
+    lifetime: Lifetime = field(default_factory=Lifetime)
     sequence: Sequence | None = None
     """Still running: its first `n_cells` tokens are there."""
     pool: Streams | None = None
@@ -36,6 +45,7 @@ class Entry:
     state: State | None = None
     node: Node[Entry] | None = field(default=None, repr=False)
     last_used: int = 0
+    used_s: float = -math.inf
 
     @property
     def n_present(self) -> int:
@@ -46,11 +56,15 @@ class Entry:
 class PrefixCache:
     """All entries, and the byte budget of those in host memory."""
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, now_s: Callable[[], float] = time.monotonic) -> None:
         self.budget_bytes = budget_bytes
+        self.now_s = now_s
         self._trees: dict[str, RadixTree[Entry]] = {}
         self._blobs: dict[str, list[Entry]] = {}
         self._clock = itertools.count(1)
+        self._groups: dict[tuple[str, str], _Group] = {}
+        self._limited: set[Entry] = set()
+        self._swept_s = -math.inf
 
     @property
     def is_enabled(self) -> bool:
@@ -77,7 +91,12 @@ class PrefixCache:
         if entry.state is not None and not self._make_room(entry):
             return
         entry.node = self._trees.setdefault(entry.project, RadixTree()).insert(entry.tokens, entry)
-        self.touch(entry)
+        if (key := entry.lifetime.key) is not None:
+            self._groups.setdefault((entry.project, key), _Group(last_used=entry.last_used)).n_entries += 1
+        if entry.lifetime.is_limited:
+            self._limited.add(entry)
+        if not entry.last_used:  # else it was somewhere else before
+            self.touch(entry)
 
     def remove(self, entry: Entry) -> None:
         """Forget an entry; one that was dropped already stays so."""
@@ -86,15 +105,28 @@ class PrefixCache:
         tree = self._trees[entry.project]
         tree.remove(entry.node, entry)
         entry.node = None
+        self._limited.discard(entry)
+        self._leave_group(entry)
         if not tree:
             del self._trees[entry.project]
         if entry.state is not None:
-            self._blobs[entry.project].remove(entry)
-            if not self._blobs[entry.project]:
-                del self._blobs[entry.project]
+            self._discard_blob(entry)
 
     def touch(self, entry: Entry) -> None:
         entry.last_used = next(self._clock)
+        entry.used_s = self.now_s()
+        if group := self._group(entry):
+            group.last_used = entry.last_used
+
+    def expired(self) -> list[Entry]:
+        """Entries that are too old to be kept; looked for once a second. What a running sequence holds is none of them."""
+        now_s = self.now_s()
+        if not self._limited or now_s - self._swept_s < _SWEEP_S:
+            return []
+        self._swept_s = now_s
+        return [
+            entry for entry in self._limited if entry.sequence is None and entry.lifetime.is_over(now_s, entry.used_s)
+        ]
 
     def is_covered(self, entry: Entry) -> bool:
         """Another entry holds these tokens too, or these and more: keeping a copy of this one gains nothing."""
@@ -102,30 +134,62 @@ class PrefixCache:
         return node is not None and (len(node.entries) > 1 or bool(node.children))
 
     def _make_room(self, newcomer: Entry) -> bool:
-        """Drop entries until the newcomer fits into the budget; false where it is too large by itself."""
+        """Drop entries until the newcomer fits into the budget; false where it is too large, or all others are to stay."""
         size = newcomer.state.n_bytes if newcomer.state else 0
         if size > self.budget_bytes:
             return False
         self._blobs.setdefault(newcomer.project, []).append(newcomer)
         while self.n_bytes > self.budget_bytes:
-            self.remove(self._victim(newcomer))
+            victim = self._victim(newcomer)
+            if victim.project == newcomer.project and self._outlasts(victim, newcomer):
+                self._discard_blob(newcomer)
+                return False
+            self.remove(victim)
         return True
+
+    def _discard_blob(self, entry: Entry) -> None:
+        blobs = self._blobs[entry.project]
+        blobs.remove(entry)
+        if not blobs:
+            del self._blobs[entry.project]
+
+    def _outlasts(self, entry: Entry, other: Entry) -> bool:
+        now_s = self.now_s()
+        return entry.lifetime.is_protected(now_s) and not other.lifetime.is_protected(now_s)
 
     def _victim(self, newcomer: Entry) -> Entry:
         """The least valuable entry of the project that is furthest above its equal share."""
         greediest = max(self._blobs, key=self._project_bytes)
         candidates = [entry for entry in self._blobs[greediest] if entry is not newcomer]
         if not candidates:  # all of it is the newcomer's own project's, or other projects' that are within their share
-            others = (entry for project in self._blobs for entry in self._blobs[project] if entry is not newcomer)
-            return min(others, key=_value)
-        return min(candidates, key=_value)
+            candidates = [entry for project in self._blobs for entry in self._blobs[project] if entry is not newcomer]
+        return min(candidates, key=self._value)
+
+    def _value(self, entry: Entry) -> tuple[bool, bool, float, float]:
+        """What dropping the entry would lose: a client may have asked to keep it; one that another continues costs nothing
+        to do without; a longer one costs more to compute again, a recently used one is more likely to be wanted, and with
+        it the others of its key."""
+        is_needed = entry.node is None or not entry.node.children
+        own = entry.last_used + float(np.log2(len(entry.tokens) + 1))
+        group = self._group(entry)
+        return entry.lifetime.is_protected(self.now_s()), is_needed, group.last_used if group else own, own
+
+    def _group(self, entry: Entry) -> _Group | None:
+        return self._groups.get((entry.project, entry.lifetime.key)) if entry.lifetime.key is not None else None
+
+    def _leave_group(self, entry: Entry) -> None:
+        if group := self._group(entry):
+            group.n_entries -= 1
+            if not group.n_entries:
+                del self._groups[entry.project, entry.lifetime.key or ""]
 
     def _project_bytes(self, project: str) -> int:
         return sum(entry.state.n_bytes for entry in self._blobs[project] if entry.state)
 
 
-def _value(entry: Entry) -> tuple[bool, float]:
-    """What dropping the entry would lose: one that another continues costs nothing to do without; a longer one costs
-    more to compute again, a recently used one is more likely to be wanted."""
-    is_needed = entry.node is None or not entry.node.children
-    return is_needed, entry.last_used + np.log2(len(entry.tokens) + 1)
+@dataclass(slots=True)
+class _Group:
+    """The entries of one key."""
+
+    n_entries: int = 0
+    last_used: int = 0

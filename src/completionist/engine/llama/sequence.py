@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from completionist.engine.base import Sampling, Tier
 from completionist.engine.llama.adjustment import Adjustment
+from completionist.engine.llama.keeping import Keeping
 
 if TYPE_CHECKING:
     from completionist.engine.llama.prefixes import Entry
@@ -35,6 +37,7 @@ class Request:
     max_tokens: int | None
     choices_waiting: list[int]
     """Indices that have not started yet, lowest first."""
+    keeping: Keeping = field(default_factory=Keeping)
     running: list[Sequence] = field(default_factory=list)
     prompt_state: State | None = None
     """A copy of the evaluated prompt, kept while choices wait for it."""
@@ -72,6 +75,8 @@ class Sequence:
     """Prompt tokens that were found in the cache."""
     pool: Streams | None = None
     stream: int = -1
+    protected_until_s: float = -math.inf
+    """The prompt begins with what another request wanted kept so long."""
     entry: Entry | None = None
     """How others of the project find this sequence's cells while it runs."""
     random: np.random.Generator = field(init=False)

@@ -94,6 +94,8 @@ def serve(channel: Channel, engine: Engine) -> None:
             obey(engine, command)
         if engine.has_work:
             engine.step()
+        else:
+            engine.tidy()
         channel.send(Step(engine.take_events(), engine.stats()))
 
 
