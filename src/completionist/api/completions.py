@@ -5,23 +5,32 @@ from __future__ import annotations
 import msgspec
 
 from completionist.api.exchange import Exchange
+from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.services import Services
 from completionist.chat.service import Answer
 from completionist.metrics import Metrics
+from completionist.store.base import Attempt
 from completionist.types.completion import ChatCompletion
 from completionist.types.request import ChatRequest
 
 
 async def create(exchange: Exchange, services: Services) -> None:
     """Answer one chat request (contract, sections 2, 5 and 6)."""
-    request = await _read_request(exchange, services)
+    request, attempt = await _read_request(exchange, services)
     exchange.end_user = request.safety_identifier or request.user
     answer = services.chat.answer(request, exchange.caller, exchange.request_id)
-    if request.stream:
-        await services.drain.attend(_stream(answer, exchange, services), exchange.receive)
-    else:
-        await services.drain.attend(answer.whole(), exchange.receive)
+    async with claimed(exchange, services, attempt) as claim:
+        if claim.replay is not None:
+            await _replay(claim.replay, exchange, is_streamed=bool(request.stream))
+            return
+        answer.settles(claim.attempt)
+        await _answer(answer, exchange, services, is_streamed=bool(request.stream))
+
+
+async def _answer(answer: Answer, exchange: Exchange, services: Services, *, is_streamed: bool) -> None:
+    work = _stream(answer, exchange, services) if is_streamed else answer.whole()
+    await services.drain.attend(work, exchange.receive)
     completion = answer.completed()
     exchange.usage = completion.usage
     _count(completion, exchange.elapsed_s, services.metrics)
@@ -31,7 +40,19 @@ async def create(exchange: Exchange, services: Services) -> None:
         await exchange.respond_json(msgspec.json.encode(completion))
 
 
-async def _read_request(exchange: Exchange, services: Services) -> ChatRequest:
+async def _replay(sent: bytes, exchange: Exchange, *, is_streamed: bool) -> None:
+    """The answer that was given before, in the form in which the same request asked for it."""
+    if not is_streamed:
+        await exchange.respond_json(sent)
+        return
+    events = await exchange.open_events()
+    for chunk in sent.split(b"\n"):
+        await events.event(chunk)
+    await events.finish()
+
+
+async def _read_request(exchange: Exchange, services: Services) -> tuple[ChatRequest, Attempt | None]:
+    """The body itself is let go."""
     parts = await read_json_body(
         exchange.headers,
         exchange.receive,
@@ -41,7 +62,7 @@ async def _read_request(exchange: Exchange, services: Services) -> ChatRequest:
     draft = await services.decoder.read(*parts)
     exchange.model = draft.model
     services.chat.backends.get(draft.model)  # 404 goes before what is wrong with the other fields (section 2.3)
-    return draft.request()
+    return draft.request(), await read_attempt(exchange, parts)
 
 
 async def _stream(answer: Answer, exchange: Exchange, services: Services) -> None:

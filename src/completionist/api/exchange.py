@@ -40,6 +40,8 @@ class Exchange:
         self.params: Mapping[str, str] = {}
         self.caller = Caller()
         self.is_authenticated = False
+        self.is_replayed = False
+        """Whether this is the answer of an earlier request with the same idempotency key."""
         self.client_request_id: str | None = None
         self.model: str | None = None
         self.end_user: str | None = None
@@ -112,6 +114,8 @@ class Exchange:
                 (b"openai-organization", self.caller.organization.encode()),
                 (b"openai-project", self.caller.project.encode()),
             ]
+        if self.is_replayed:
+            headers.append((b"idempotent-replayed", b"true"))
         return headers
 
 

@@ -7,10 +7,11 @@ from typing import Literal
 import msgspec
 
 from completionist.api.exchange import Exchange
+from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.query import Pairs, pairs, read_filters, read_page
 from completionist.api.services import Services
-from completionist.store.base import Item, Page, Slice
+from completionist.store.base import Item, Page, Settled, Slice
 from completionist.types.stored import read_metadata
 
 MAX_UPDATE_BYTES = 128 * 2**10
@@ -51,14 +52,22 @@ async def update(exchange: Exchange, services: Services) -> None:
         deadline_s=exchange.receipt_deadline_s,
     )
     metadata = read_metadata(b"".join(parts))
-    item = await services.store.update(exchange.caller.project, exchange.params["completion_id"], metadata)
-    await exchange.respond_json(item.json)
+    id_ = exchange.params["completion_id"]
+    async with claimed(exchange, services, await read_attempt(exchange, parts)) as claim:
+        sent = claim.replay
+        if sent is None:
+            sent = (await services.store.update(exchange.caller.project, id_, metadata, claim.attempt)).json
+    await exchange.respond_json(sent)
 
 
 async def delete(exchange: Exchange, services: Services) -> None:
     id_ = exchange.params["completion_id"]
-    await services.store.delete(exchange.caller.project, id_)
-    await exchange.respond_json(msgspec.json.encode(_Deleted(id=id_)))
+    sent = msgspec.json.encode(_Deleted(id=id_))
+    async with claimed(exchange, services, await read_attempt(exchange, ())) as claim:
+        if claim.replay is None:
+            settled = Settled(claim.attempt, sent) if claim.attempt else None
+            await services.store.delete(exchange.caller.project, id_, settled)
+    await exchange.respond_json(sent)
 
 
 async def list_messages(exchange: Exchange, services: Services) -> None:

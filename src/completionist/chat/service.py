@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Protocol
 
@@ -13,10 +13,11 @@ from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
 from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened
 from completionist.chat.fold import Folder, Head
+from completionist.chat.keep import Keeper
 from completionist.chat.tiers import tier_of
 from completionist.errors import UnsupportedParameter
 from completionist.settings import StoreSettings
-from completionist.store.base import CompletionStore, NewCompletion
+from completionist.store.base import Attempt, CompletionStore
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion
 from completionist.types.request import ChatRequest
@@ -55,10 +56,10 @@ class ChatService:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
         check(request, backend.card)
-        store = self._store if self._is_kept(request) else None
-        return Answer(backend, request, caller, request_id, store)
+        keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
+        return Answer(backend, request, caller, keeper)
 
-    def _is_kept(self, request: ChatRequest) -> bool:
+    def _is_stored(self, request: ChatRequest) -> bool:
         if request.store and self._policy == "never":
             raise UnsupportedParameter("store", "This server stores no completions.")
         return self._policy == "by_default" if request.store is None else request.store
@@ -67,14 +68,11 @@ class ChatService:
 class Answer:
     """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`, and stored if it was to be."""
 
-    def __init__(
-        self, backend: ChatBackend, request: ChatRequest, caller: Caller, request_id: str, store: CompletionStore | None
-    ) -> None:
+    def __init__(self, backend: ChatBackend, request: ChatRequest, caller: Caller, keeper: Keeper) -> None:
         self._backend = backend
         self._request = request
         self._caller = caller
-        self._request_id = request_id
-        self._store = store
+        self._keeper = keeper
         self._head = Head(
             id=ids.completion_id(),
             created=ids.now_s(),
@@ -84,16 +82,21 @@ class Answer:
         )
         self._folder = Folder(self._head, has_logprobs=bool(request.logprobs))
         self._n_open = request.n or 1
+        self._sent: list[bytes] = []
         self._completion: ChatCompletion
         self.has_begun = False
         """Whether some content has come, of a streamed answer."""
+
+    def settles(self, attempt: Attempt | None) -> None:
+        """Before it is read: the completed answer is what `attempt` is to be answered with again."""
+        self._keeper.attempt = attempt
 
     async def whole(self) -> None:
         """Let all of it come. Raises `APIError`."""
         async with self._deltas() as deltas:
             async for delta in deltas:
                 self._folder.add(delta)
-        await self._finish()
+        await self._finish(self._as_json)
 
     @asynccontextmanager
     async def streamed(self) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -119,7 +122,7 @@ class Answer:
                     yield chunk
             else:
                 last += written
-        await self._finish()
+        await self._finish(lambda: b"\n".join(self._sent))
         for chunk in last:
             yield chunk
 
@@ -127,7 +130,10 @@ class Answer:
         self.has_begun = self.has_begun or not isinstance(delta, Opened)
         self._n_open -= isinstance(delta, Closed)
         self._folder.add(delta)
-        return chunks.write(delta)
+        written = chunks.write(delta)
+        if self._keeper.attempt is not None:
+            self._sent += written
+        return written
 
     def completed(self) -> ChatCompletion:
         """The answer, once it has been read."""
@@ -136,22 +142,17 @@ class Answer:
     @asynccontextmanager
     async def _deltas(self) -> AsyncIterator[AsyncIterator[Delta]]:
         """Raises `StorageUnavailable` before anything runs where the answer could not be stored."""
-        if self._store is not None:
-            await self._store.check()
+        await self._keeper.check()
         async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
             yield deltas
 
-    async def _finish(self) -> None:
+    async def _finish(self, sent: Callable[[], bytes]) -> None:
         """Raises `IncompleteAnswer` where a backend left something out, `StorageUnavailable`."""
         self._completion = self._folder.finish()
-        if self._store is not None:
-            new = NewCompletion(
-                project=self._caller.project,
-                request_id=self._request_id,
-                request=self._request,
-                completion=self._completion,
-            )
-            await self._store.add(new)
+        await self._keeper.keep(self._completion, sent)
+
+    def _as_json(self) -> bytes:
+        return msgspec.json.encode(self._completion)
 
     def _chunks(self) -> Chunks:
         options = self._request.stream_options

@@ -58,6 +58,22 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     metadata: tuple[tuple[str, str], ...] = ()
 
 
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that carries an idempotency key (contract, section 10). `digest` is of its method and body."""
+
+    project: str
+    path: str
+    key: str
+    digest: bytes
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What an attempt was answered with, as whoever answers it writes it down."""
+
+    attempt: Attempt
+    answer: bytes
+
+
 class CompletionStore(Protocol):
     """Stored completions. Every method raises `StorageUnavailable`, those that take an id or a page `CompletionNotFound`."""
 
@@ -65,17 +81,19 @@ class CompletionStore(Protocol):
         """Raises `StorageUnavailable` where an `add` would fail; costs nothing while the last one did not."""
         ...
 
-    async def add(self, new: NewCompletion) -> None:
-        """Keep an answer."""
+    async def add(self, new: NewCompletion, settled: Settled | None = None) -> None:
+        """Keep an answer, and that it settles an attempt."""
         ...
 
     async def get(self, project: str, id_: str) -> Item: ...
 
-    async def update(self, project: str, id_: str, metadata: FrozenMap[str, str]) -> Item:
-        """Replace the metadata."""
+    async def update(
+        self, project: str, id_: str, metadata: FrozenMap[str, str], attempt: Attempt | None = None
+    ) -> Item:
+        """Replace the metadata; what is returned settles `attempt`."""
         ...
 
-    async def delete(self, project: str, id_: str) -> None: ...
+    async def delete(self, project: str, id_: str, settled: Settled | None = None) -> None: ...
 
     async def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
         """Completions by creation, ties by insertion. What was deleted keeps its place as `page.after`."""
@@ -83,4 +101,19 @@ class CompletionStore(Protocol):
 
     async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
         """The input messages of one completion, by position."""
+        ...
+
+    async def claim(self, attempt: Attempt) -> bytes | None:
+        """Take the key of an attempt: None, or the answer that settled it before.
+
+        Raises `IdempotencyKeyInUse`, `IdempotencyKeyReused`.
+        """
+        ...
+
+    async def settle(self, settled: Settled) -> None:
+        """Keep what a claimed attempt was answered with, where nothing else is kept of it."""
+        ...
+
+    async def release(self, attempt: Attempt) -> None:
+        """Give up a claim, if it is still held."""
         ...

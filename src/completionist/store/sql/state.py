@@ -9,8 +9,8 @@ from sqlalchemy import delete, insert
 from completionist import ids
 from completionist.log import emit
 from completionist.settings import StoreSettings
-from completionist.store.base import Filters, Item, NewCompletion, Page, Slice
-from completionist.store.sql import completions
+from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice
+from completionist.store.sql import completions, idempotency
 from completionist.store.sql.completions import Retention
 from completionist.store.sql.database import Database
 from completionist.store.sql.migrate import migrate
@@ -52,23 +52,31 @@ class State:
     def sweep(self) -> bool:
         """Remove a batch of what has expired; whether there may be more."""
         with self.database.writing() as connection:
+            idempotency.sweep(connection)
             return completions.sweep(connection, self._retention, _CURSOR_S, _SWEPT_ROWS) == _SWEPT_ROWS
 
-    def add(self, new: NewCompletion) -> None:
+    def add(self, new: NewCompletion, settled: Settled | None) -> None:
         with self.database.writing() as connection:
             completions.add(connection, new)
+            if settled is not None:
+                idempotency.settle(connection, settled)
 
     def get(self, project: str, id_: str) -> Item:
         with self.database.reading() as connection:
             return completions.get(connection, project, id_, self._retention)
 
-    def update(self, project: str, id_: str, metadata: FrozenMap[str, str]) -> Item:
+    def update(self, project: str, id_: str, metadata: FrozenMap[str, str], attempt: Attempt | None) -> Item:
         with self.database.writing() as connection:
-            return completions.replace_metadata(connection, project, id_, metadata, self._retention)
+            item = completions.replace_metadata(connection, project, id_, metadata, self._retention)
+            if attempt is not None:
+                idempotency.settle(connection, Settled(attempt, item.json))
+            return item
 
-    def delete(self, project: str, id_: str) -> None:
+    def delete(self, project: str, id_: str, settled: Settled | None) -> None:
         with self.database.writing() as connection:
             completions.remove(connection, project, id_, self._retention)
+            if settled is not None:
+                idempotency.settle(connection, settled)
 
     def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
         with self.database.reading() as connection:
@@ -77,3 +85,20 @@ class State:
     def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
         with self.database.reading() as connection:
             return completions.messages(connection, project, id_, page, self._retention)
+
+    def claim(self, attempt: Attempt) -> bytes | None:
+        with self.database.writing() as connection:
+            return idempotency.claim(connection, attempt)
+
+    def settle(self, settled: Settled) -> None:
+        with self.database.writing() as connection:
+            idempotency.settle(connection, settled)
+
+    def release(self, attempt: Attempt) -> None:
+        with self.database.writing() as connection:
+            idempotency.release(connection, attempt)
+
+    def renew(self) -> None:
+        """Keep the claims of this process."""
+        with self.database.writing() as connection:
+            idempotency.renew(connection)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from completionist.errors import StorageUnavailable
 from completionist.log import emit
 from completionist.settings import StoreSettings
-from completionist.store.base import Filters, Item, NewCompletion, Page, Slice
+from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice
 from completionist.store.sql.place import database_url
 from completionist.types.frozen import FrozenMap
 
@@ -32,6 +32,8 @@ _MAX_WAIT_S = 10.0
 _RETRY_S = 1.0
 """Between attempts at a database that was out of order."""
 _SWEEP_S = 60.0
+_RENEW_S = 10.0
+"""A third of what a claim lasts."""
 _N_READERS = 4
 
 
@@ -46,7 +48,8 @@ class SqlStore:
         self._readers = ThreadPoolExecutor(_N_READERS, "store-read")
         self._opening = asyncio.Lock()
         self._failed_s: float | None = None
-        self._sweeping: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._has_claimed = False
 
     @property
     def is_available(self) -> bool:
@@ -60,12 +63,12 @@ class SqlStore:
         """
         with contextlib.suppress(StorageUnavailable):
             await self._opened()
-        self._sweeping = asyncio.create_task(self._sweep_for_ever())
+        self._chores += [asyncio.create_task(self._sweep_for_ever()), asyncio.create_task(self._renew_for_ever())]
 
     async def close(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
         await asyncio.to_thread(self._close)
 
     async def check(self) -> None:
@@ -77,23 +80,38 @@ class SqlStore:
                     self._refuse_if_just_failed()
                     await self._write(lambda state: state.probe())
 
-    async def add(self, new: NewCompletion) -> None:
-        await self._write(lambda state: state.add(new))
+    async def add(self, new: NewCompletion, settled: Settled | None = None) -> None:
+        await self._write(lambda state: state.add(new, settled))
 
     async def get(self, project: str, id_: str) -> Item:
         return await self._read(lambda state: state.get(project, id_))
 
-    async def update(self, project: str, id_: str, metadata: FrozenMap[str, str]) -> Item:
-        return await self._write(lambda state: state.update(project, id_, metadata))
+    async def update(
+        self, project: str, id_: str, metadata: FrozenMap[str, str], attempt: Attempt | None = None
+    ) -> Item:
+        return await self._write(lambda state: state.update(project, id_, metadata, attempt))
 
-    async def delete(self, project: str, id_: str) -> None:
-        await self._write(lambda state: state.delete(project, id_))
+    async def delete(self, project: str, id_: str, settled: Settled | None = None) -> None:
+        await self._write(lambda state: state.delete(project, id_, settled))
 
     async def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
         return await self._read(lambda state: state.list(project, filters, page))
 
     async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
         return await self._read(lambda state: state.messages(project, id_, page))
+
+    async def claim(self, attempt: Attempt) -> bytes | None:
+        replay = await self._write(lambda state: state.claim(attempt))
+        if replay is None:
+            self._has_claimed = True
+        return replay
+
+    async def settle(self, settled: Settled) -> None:
+        await self._write(lambda state: state.settle(settled))
+
+    async def release(self, attempt: Attempt) -> None:
+        with contextlib.suppress(StorageUnavailable):  # then it runs out by itself
+            await self._write(lambda state: state.release(attempt))
 
     async def _read(self, work: Callable[[State], T]) -> T:
         state = await self._opened()
@@ -149,6 +167,13 @@ class SqlStore:
             return await self._write(lambda state: state.sweep())
         except StorageUnavailable:
             return False
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            if self._has_claimed:
+                with contextlib.suppress(StorageUnavailable):
+                    await self._write(lambda state: state.renew())
 
     def _close(self) -> None:
         self._writers.shutdown(wait=True, cancel_futures=True)

@@ -4,6 +4,7 @@ completions          one row an answer: what is searched by, and the JSON that g
 completion_messages  its input messages, one row each
 completion_metadata  its metadata pairs as digests: one row for each pair, in the order of lists
 deleted_completions  where deleted ones stood, so that a loop that deletes as it pages finds its place
+idempotency_keys     requests that carried a key: under way, or with the answer that they were given
 storage_probe        one row that is written to learn whether writing works again
 
 Text that clients choose freely is in JSON columns only: JSON writes a NUL, which PostgreSQL's text refuses, as an escape.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration."""
 
 metadata = MetaData(
@@ -73,6 +74,19 @@ deleted_completions = Table(
     Column("sequence", Sequence, nullable=False),
     Column("deleted", BigInteger, nullable=False),
     Index(None, "deleted"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=True),
+    Index(None, "expires"),
 )
 
 storage_probe = Table(
