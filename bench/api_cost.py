@@ -1,4 +1,8 @@
-"""What a streamed chunk costs the API process: its CPU time with the scripted engine, at 64 streams and at one."""
+"""What a streamed chunk costs the API process, and what a request does: its CPU time with a script for a model.
+
+The script plays in a worker process of its own, so nothing of it is in the figures. Short and long answers are asked
+for in turn: what a long one costs more is the price of its chunks, what is left of a short one is the request's.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from bench.servers import Server, scripted
 
 TITLE = "CPU of the API process per streamed chunk"
 
+_SHORT_TOKENS = 20
+
 
 def measure(session: Session) -> None:
     with scripted() as server:
@@ -18,23 +24,27 @@ def measure(session: Session) -> None:
 
 
 def _cost(session: Session, server: Server, n_streams: int, target: Target) -> None:
-    """Whole requests: what receiving, checking and ending one costs is shared out among its chunks."""
-    n_rounds = session.pick(2, 1)
-    asks = [Ask(messages=chat("Say something."), max_tokens=1000)] * n_streams
+    long_tokens = session.pick(320, 40)
 
     def run() -> Sample:
-        began_s = server.api_cpu_s()
-        loads = [server.run(asks) for _ in range(n_rounds)]
-        used_s = server.api_cpu_s() - began_s
-        chunks = [len(answer.pieces) for load in loads for answer in load.answers]
-        return {"µs": used_s / sum(chunks) * 1e6, "chunks": sum(chunks) / len(chunks)}
+        short_us, n_short = _cpu_us(server, n_streams, _SHORT_TOKENS)
+        long_us, n_long = _cpu_us(server, n_streams, long_tokens)
+        chunk_us = (long_us - short_us) / (n_long - n_short)
+        return {"chunk": chunk_us, "request": (short_us - chunk_us * n_short) / n_streams}
 
     run()
     samples = session.repeat(run)
-    session.value(counted(n_streams, "stream"), "µs", [sample["µs"] for sample in samples], target)
-    session.note(
-        f"{counted(n_streams, 'stream')}: {samples[0]['chunks']:.0f} chunks a request, whose own cost is in the figure"
-    )
+    streams = counted(n_streams, "stream")
+    session.value(f"{streams}, each chunk", "µs", [sample["chunk"] for sample in samples], target)
+    session.value(f"{streams}, each request beside them", "µs", [sample["request"] for sample in samples])
+
+
+def _cpu_us(server: Server, n_streams: int, n_tokens: int) -> tuple[float, int]:
+    """Of `n_streams` requests at once, with the chunks of text that all of them got."""
+    began_s = server.api_cpu_s()
+    load = server.run([Ask(messages=chat("Say something."), max_tokens=n_tokens)] * n_streams)
+    used_us = (server.api_cpu_s() - began_s) * 1e6
+    return used_us, sum(len(answer.pieces) for answer in load.answers)
 
 
 if __name__ == "__main__":

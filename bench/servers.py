@@ -81,11 +81,10 @@ def completionist(
 
 @contextmanager
 def scripted() -> Iterator[Server]:
-    """Our server with the scripted engine."""
+    """Our server with a script that plays in a worker process; answers are as long as they may be."""
     port = free_port()
-    command = [sys.executable, "-m", "completionist", "serve", "--scripted"]
-    environment = {"COMPLETIONIST_SERVER__PORT": str(port), "COMPLETIONIST_LOG__LEVEL": "warning"}
-    with started(command, port, "/health/ready", model="scripted", environment=environment) as server:
+    command = [sys.executable, "-m", "bench.scripted", str(port)]
+    with started(command, port, "/health/ready", model="scripted", environment={}) as server:
         yield server
 
 
