@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from completionist.engine.base import Accepted, End, Failed, TokenEvent
+from completionist.engine.base import Accepted, End, Evaluated, Failed, Token, TokenEvent
 
 
 class Mailbox:
@@ -28,13 +28,16 @@ class Mailbox:
     def deliver(self, event: TokenEvent) -> None:
         """Put one event in."""
         self._events.append(event)
-        if isinstance(event, Accepted):
-            self.was_accepted = True
-        elif isinstance(event, End):
-            self._n_open -= 1
-            self.is_complete = self._n_open == 0
-        elif isinstance(event, Failed):
-            self.is_complete = True
+        match event:
+            case Token() | Evaluated():
+                pass
+            case Accepted():
+                self.was_accepted = True
+            case End():
+                self._n_open -= 1
+                self.is_complete = self._n_open == 0
+            case Failed():
+                self.is_complete = True
         self._wake()
 
     def stop(self, index: int) -> None:
