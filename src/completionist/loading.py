@@ -9,7 +9,7 @@ import msgspec
 
 from completionist.engine.launch import Launch, Spawned, spawn
 from completionist.engine.llama.launch import launch
-from completionist.models.installed import ModelFile, resolve
+from completionist.models.installed import ModelFile
 from completionist.settings import Settings
 
 
@@ -23,12 +23,11 @@ class Loading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def loading(settings: Settings) -> Iterator[Loading]:
-    """Start to load `settings.model`; whoever is still loading at the end of the context is stopped.
+def loading(file: ModelFile, settings: Settings) -> Iterator[Loading]:
+    """Start to load `file`; a worker that nobody has ended at the end of the context is ended there.
 
-    Raises `OperatorError` for what stands in the way; what is wrong with the file itself is for the worker to say.
+    Raises `LibraryMissing`; what is wrong with the file is for the worker to say.
     """
-    file = resolve(settings.model, settings.models)
     how = launch(file.path, file.name, settings.engine, cache_dir=settings.models.cache_dir)
     worker = spawn(how)
     try:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from completionist.cli.terminal import byte_progress, json_text, megabytes, percent_progress
+from completionist.cli.progress import byte_progress, percent_progress
+from completionist.cli.terminal import json_text, megabytes
 
 
 class Terminal(io.StringIO):

@@ -8,7 +8,8 @@ import typer
 
 from completionist.cli.configure import read_settings
 from completionist.cli.options import Config, Json
-from completionist.cli.terminal import json_text, percent_progress
+from completionist.cli.progress import percent_progress
+from completionist.cli.terminal import json_text
 from completionist.engine.llama.build import build as build_library
 from completionist.engine.llama.build import default_accelerator
 from completionist.engine.llama.library import Accelerator

@@ -11,7 +11,7 @@ import typer
 
 from completionist.cli.configure import read_settings
 from completionist.cli.options import Config, Json
-from completionist.cli.terminal import byte_progress, json_text, megabytes
+from completionist.cli.terminal import json_text, megabytes
 from completionist.models.catalog import CatalogEntry, catalog
 from completionist.models.installed import ModelFile, installed, resolve
 from completionist.settings import ModelSettings
@@ -66,7 +66,9 @@ def fetch(name_or_path: str, settings: ModelSettings) -> ModelFile:
     here = {model.name for model in installed(settings)}
     if entry is None or entry.name in here:
         return resolve(name_or_path, settings)
-    from completionist.models import pull as pulling  # noqa: PLC0415 - the HTTP client only where something is fetched
+    # The HTTP client and the progress bar take long to import: only where something is fetched.
+    from completionist.cli.progress import byte_progress  # noqa: PLC0415 - as above
+    from completionist.models import pull as pulling  # noqa: PLC0415 - as above
 
     started_s = time.monotonic()
     with byte_progress() as draw:

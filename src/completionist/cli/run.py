@@ -47,14 +47,14 @@ def run(
     """Ask a model once; the answer streams to standard output."""
     question = _question(prompt)
     settings = read_settings({"model": model, "engine.streams": 1}, config)
-    name = fetch(settings.model, settings.models).name
+    file = fetch(settings.model, settings.models)
     messages: tuple[Message, ...] = (UserMessage(content=question),)
     if system is not None:
         messages = (SystemMessage(content=system), *messages)
     request = ChatRequest(
-        model=name, messages=messages, max_completion_tokens=max_tokens, temperature=temperature, seed=seed
+        model=file.name, messages=messages, max_completion_tokens=max_tokens, temperature=temperature, seed=seed
     )
-    with loading(settings) as coming:
+    with loading(file, settings) as coming:
         asyncio.run(_answer(coming, request))
 
 

@@ -17,6 +17,7 @@ from completionist.cli.models import fetch
 from completionist.cli.options import Config
 from completionist.cli.terminal import megabytes
 from completionist.loading import loading
+from completionist.models.installed import ModelFile
 from completionist.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,17 +52,19 @@ def serve(
         },
         config,
     )
-    fetched_s = 0.0 if scripted else _fetch_model(settings)
+    began_s = time.monotonic()
+    file = None if scripted else fetch(settings.model, settings.models)
+    fetched_s = time.monotonic() - began_s
 
     def announce(serving: Serving) -> None:
         ready_s = time.monotonic() - STARTED_S - fetched_s
         typer.echo(banner(serving, settings, config_file(config), ready_s))
 
-    raise typer.Exit(_serve_script(settings, announce) if scripted else _serve_model(settings, announce))
+    raise typer.Exit(_serve_model(file, settings, announce) if file else _serve_script(settings, announce))
 
 
-def _serve_model(settings: Settings, announce: Callable[[Serving], None]) -> int:
-    with loading(settings) as model:
+def _serve_model(file: ModelFile, settings: Settings, announce: Callable[[Serving], None]) -> int:
+    with loading(file, settings) as model:
         from completionist import app as application  # noqa: PLC0415 - imported while the model is being loaded
 
         return application.serve(settings, model, announce)
@@ -72,13 +75,6 @@ def _serve_script(settings: Settings, announce: Callable[[Serving], None]) -> in
     from completionist.engine.scripted import friendly  # noqa: PLC0415 - only where a script is played
 
     return application.serve(settings, friendly, announce)
-
-
-def _fetch_model(settings: Settings) -> float:
-    """Seconds spent on it."""
-    started_s = time.monotonic()
-    fetch(settings.model, settings.models)
-    return time.monotonic() - started_s
 
 
 def banner(serving: Serving, settings: Settings, settings_file: Path | None, ready_s: float) -> str:
