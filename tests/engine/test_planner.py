@@ -49,9 +49,9 @@ def test_the_budget_goes_to_the_oldest_prompt_first() -> None:
 
 def test_only_the_span_that_reaches_the_end_wants_logits() -> None:
     (call,) = plan([[sequence(1, n_prompt=600, n_cells=0)]], DEFAULT_COSTS, 512)
-    assert not call[0].reaches_end
+    assert call[0].n_rows == 0
     (call,) = plan([[sequence(1, n_prompt=600, n_cells=512)]], DEFAULT_COSTS, 512)
-    assert call[0].reaches_end
+    assert call[0].n_rows == 1
 
 
 def test_nothing_to_do_is_no_call() -> None:

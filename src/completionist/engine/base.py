@@ -76,6 +76,16 @@ class GrammarSpec(msgspec.Struct, frozen=True):
     has_client_rules: bool
 
 
+class ThinkingBudget(msgspec.Struct, frozen=True):
+    """For a prompt that has already opened the thinking: after `max_tokens` tokens without the closing marker the engine
+    writes `closing` itself (contract 13.2). 0 … ; with 0 it is written at once."""
+
+    max_tokens: int
+    closing: tuple[Segment, ...]
+    """The marker, and what is to stand around it. What ends the thinking is its last control token, or where it has none
+    its text without the blanks around it."""
+
+
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an engine."""
 
@@ -89,6 +99,12 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling
     tier: Tier = "default"
     caching: Caching = Caching()
+    grammar: GrammarSpec | None = None
+    """None: free text."""
+    prediction: str | None = None
+    """What the answer may be, in whole or in parts: where it is right, the answer comes sooner (contract 8.1)."""
+    thinking: ThinkingBudget | None = None
+    """None: the answer may think as long as it likes."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -129,11 +145,16 @@ class Token(msgspec.Struct, frozen=True, tag="token", omit_defaults=True):
 EndReason = Literal["end_of_turn", "length", "stopped"]
 
 
-class End(msgspec.Struct, frozen=True, tag="end"):
-    """This choice is complete; `stopped` answers `Generation.stop`."""
+class End(msgspec.Struct, frozen=True, tag="end", omit_defaults=True):
+    """This choice is complete; `stopped` answers `Generation.stop`. Where a grammar allows nothing more, it ends with
+    `end_of_turn` without a token for it."""
 
     index: int
     reason: EndReason
+    accepted_prediction_tokens: int = 0
+    """Tokens of the prediction that were verified and stand in the answer."""
+    rejected_prediction_tokens: int = 0
+    """Tokens of the prediction that were verified and thrown away; they are not among the answer's."""
 
 
 class PromptTooLong(msgspec.Struct, frozen=True, tag="prompt_too_long"):
@@ -163,7 +184,13 @@ class WorkerFault(msgspec.Struct, frozen=True, tag="worker_fault"):
     reason: str
 
 
-Fault = PromptTooLong | QueueFull | WorkerLost | WorkerFault
+class GrammarRefused(msgspec.Struct, frozen=True, tag="grammar_refused"):
+    """The grammar cannot be compiled, or nothing fits it; `reason` is in the words of the grammar engine."""
+
+    reason: str
+
+
+Fault = PromptTooLong | QueueFull | WorkerLost | WorkerFault | GrammarRefused
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

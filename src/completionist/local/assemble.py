@@ -16,6 +16,7 @@ from completionist.engine.base import (
     Failed,
     Fault,
     Generation,
+    GrammarRefused,
     PromptTooLong,
     QueueFull,
     Token,
@@ -28,6 +29,7 @@ from completionist.errors import (
     EngineLost,
     EngineRestarting,
     FlexUnavailable,
+    InvalidRequest,
     Overloaded,
     ServerError,
 )
@@ -186,6 +188,8 @@ def raise_fault(fault: Fault) -> NoReturn:
             raise EngineLost
         case WorkerLost():
             raise EngineRestarting(retry_after_s=fault.retry_after_s)
+        case GrammarRefused():
+            raise InvalidRequest(f"This request's grammar cannot be used: {fault.reason}")
         case WorkerFault():
             emit(_log, logging.ERROR, "the engine failed a request", reason=fault.reason)
             raise ServerError

@@ -6,6 +6,10 @@ It knows nothing of sockets: commands are method calls, and what a step brought 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from completionist.engine.base import (
     Accepted,
@@ -17,18 +21,18 @@ from completionist.engine.base import (
     Prompt,
     PromptTooLong,
     QueueFull,
-    Token,
     TokenEvent,
     WorkerFault,
 )
 from completionist.engine.frames import Stats
-from completionist.engine.llama.keeping import Keeping
-from completionist.engine.llama.likelihood import likely
+from completionist.engine.llama.answer import Writer
+from completionist.engine.llama.matcher import GrammarFailed
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import Call, Costs, plan
+from completionist.engine.llama.preparing import Newcomer, Preparer
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed
-from completionist.engine.llama.sampler import Row, Sampler
+from completionist.engine.llama.sampler import Row
 from completionist.engine.llama.sequence import Request, Sequence
 from completionist.engine.llama.waiting import WaitingRoom
 
@@ -43,7 +47,9 @@ class Engine:
         self._model = model
         self._memory = memory
         self._costs = costs
-        self._sampler = Sampler(model.vocabulary_size)
+        self._writer = Writer(model, capacity_tokens=memory.capacity_tokens, can_take_back=memory.can_take_back)
+        self._preparer = Preparer(model)
+        self._newcomers: dict[int, Newcomer] = {}
         self._requests: dict[int, Request] = {}
         self._waiting = WaitingRoom(max_waiting)
         self._events: list[tuple[int, TokenEvent]] = []
@@ -52,31 +58,48 @@ class Engine:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._requests)
+        return bool(self._requests or self._newcomers)
+
+    @property
+    def must_wait(self) -> bool:
+        """All there is to do is being done on other threads, which call what `rouse_by` was given when they are done."""
+        return not self._requests and not any(newcomer.has_news for newcomer in self._newcomers.values())
+
+    def rouse_by(self, wake: Callable[[], None]) -> None:
+        """`wake` ends a wait of the thread that steps; other threads call it."""
+        self._preparer.wake = wake
 
     def submit(self, request_id: int, prompt: Prompt) -> None:
-        """Queue a request, or fail it."""
-        tokens, breakpoints = self._model.tokenise_with_breakpoints(prompt.segments)
-        if len(tokens) >= self._memory.capacity_tokens:
-            self._refuse(request_id, PromptTooLong(len(tokens), self._memory.capacity_tokens))
-            return
-        if not self._waiting.has_room(prompt.project, self._memory.n_free, prompt.tier):
+        """Take a request on, or fail it."""
+        coming = [newcomer.prompt.project for newcomer in self._newcomers.values()]
+        if not self._waiting.has_room(prompt.project, self._memory.n_free, prompt.tier, coming):
             self._refuse(request_id, QueueFull(prompt.tier))
             return
-        request = Request(
-            id=request_id,
-            project=prompt.project,
-            tier=prompt.tier,
-            arrived_s=time.monotonic(),
-            tokens=tokens,
-            sampling=prompt.sampling,
-            max_tokens=prompt.max_tokens,
-            choices_waiting=list(range(prompt.n)),
-            keeping=Keeping(prompt.caching, tuple(breakpoints)),
-        )
-        self._requests[request_id] = request
-        self._waiting.add(request)
-        self._events.append((request_id, Accepted(len(tokens))))
+        self._newcomers[request_id] = self._preparer.prepare(request_id, prompt, time.monotonic())
+        self._welcome()
+
+    def _welcome(self) -> None:
+        """Newcomers are accepted when their tokens are known, and wait for a stream when all that they need is there."""
+        for newcomer in list(self._newcomers.values()):
+            if fault := newcomer.fault():
+                del self._newcomers[newcomer.id]
+                self._refuse(newcomer.id, fault)
+            elif newcomer.texts.done():
+                self._accept(newcomer)
+
+    def _accept(self, newcomer: Newcomer) -> None:
+        n_tokens = len(newcomer.texts.result().prompt)
+        if n_tokens >= self._memory.capacity_tokens:
+            del self._newcomers[newcomer.id]
+            self._refuse(newcomer.id, PromptTooLong(n_tokens, self._memory.capacity_tokens))
+            return
+        if not newcomer.is_accepted:
+            newcomer.is_accepted = True
+            self._events.append((newcomer.id, Accepted(n_tokens)))
+        if newcomer.is_ready:
+            del self._newcomers[newcomer.id]
+            self._requests[newcomer.id] = request = newcomer.request()
+            self._waiting.add(request)
 
     def _refuse(self, request_id: int, fault: Fault) -> None:
         self._events.append((request_id, Failed(fault)))
@@ -91,16 +114,20 @@ class Engine:
 
     def cancel(self, request_id: int) -> None:
         """Free whatever the request holds; nothing more is said about it."""
-        request = self._requests.get(request_id)
+        newcomer, request = self._newcomers.pop(request_id, None), self._requests.get(request_id)
+        if newcomer:
+            newcomer.abandon()
         if request:
             self._drop(request)
 
     def step(self) -> None:
         """One decode step: every generating choice gets a token, prompts under way a chunk."""
+        self._welcome()
         self._n_quiet_steps = 0 if self._waiting else self._n_quiet_steps + 1
         self._memory.arrange(is_quiet=self._n_quiet_steps > _QUIET_STEPS)
         self._admit()
         holders = [pool.holders() for pool in self._memory.pools]
+        self._propose(holders)
         for call in plan(holders, self._costs, MAX_CALL_TOKENS):
             self._run(call)
         self._n_steps += 1
@@ -111,6 +138,12 @@ class Engine:
         """For want of anything else to do: let go of what is too old to be kept."""
         self._memory.expire()
 
+    def _propose(self, holders: list[list[Sequence]]) -> None:
+        for pool in holders:
+            for sequence in pool:
+                if not sequence.is_prefilling:
+                    sequence.guess = self._writer.guess(sequence)
+
     def take_events(self) -> tuple[tuple[int, TokenEvent], ...]:
         """What happened since the last call, in order."""
         events = tuple(self._events)
@@ -120,7 +153,7 @@ class Engine:
     def stats(self) -> Stats:
         return Stats(
             running=len(self._memory.running()),
-            waiting=self._waiting.n_choices(),
+            waiting=self._waiting.n_choices() + sum(one.prompt.n for one in self._newcomers.values()),
             streams_free=self._memory.n_free,
             steps_total=self._n_steps,
             prompt_tokens_total=self._n_prompt_tokens,
@@ -149,11 +182,11 @@ class Engine:
             return
         self._n_cached_tokens += sequence.n_cached
         if request.prompt_logits is not None:
-            self._advance(sequence, request.prompt_logits)
+            self._advance(sequence, request.prompt_logits[np.newaxis], n_guessed=0)
 
     def _run(self, call: Call) -> None:
         call = [span for span in call if span.sequence.stream >= 0]  # a failed call may have ended siblings
-        ready = [span.sequence for span in call if span.reaches_end]
+        ready = [(span.sequence, span.n_guessed, span.n_rows) for span in call if span.n_rows]
         self._n_prompt_tokens += sum(span.n_tokens for span in call if span.sequence.is_prefilling)
         pool = call[0].sequence.pool if call else None
         if pool is None:
@@ -164,10 +197,13 @@ class Engine:
             for span in call:
                 self._fail(span.sequence.request, WorkerFault(str(error)))
             return
-        for sequence, row in zip(ready, rows, strict=True):
+        end = 0
+        for sequence, n_guessed, n_rows in ready:
+            start, end = end, end + n_rows
             if sequence.n_generated == 0:
-                self._prompt_done(sequence, row)
-            self._advance(sequence, row)
+                self._prompt_done(sequence, rows[start])
+            if sequence.pool is not None:  # its request may have failed with a sibling
+                self._advance(sequence, rows[start:end], n_guessed)
 
     def _prompt_done(self, sequence: Sequence, row: Row) -> None:
         """The prompt of a request is in memory: keep a copy if more choices are to start from it."""
@@ -178,26 +214,25 @@ class Engine:
             request.prompt_state = sequence.pool.context.save(sequence.stream)
             request.prompt_logits = row.copy()
 
-    def _advance(self, sequence: Sequence, row: Row) -> None:
-        """Draw the next token of a sequence, and end it where that was the last one."""
-        sampling = sequence.request.sampling
-        with sequence.adjustment.applied_to(row):
-            token = self._sampler.draw(row, sampling, sequence.random)
-        sequence.tokens.append(token)
-        sequence.adjustment.count(token)
-        self._n_generated_tokens += 1
-        event = Token(sequence.index, token, self._model.piece(token))
-        if sampling.n_alternatives is not None:
-            event = likely(event, row, sampling.n_alternatives, self._model)
-        self._events.append((sequence.request.id, event))
-        if self._model.ends_turn(token):
-            self._end(sequence, "end_of_turn")
-        elif sequence.is_at_token_limit or len(sequence.tokens) >= self._memory.capacity_tokens:
-            self._end(sequence, "length")
+    def _advance(self, sequence: Sequence, rows: NDArray[np.float32], n_guessed: int) -> None:
+        """Continue a sequence from the rows behind it, and end it where that is its end."""
+        request = sequence.request
+        try:
+            advance = self._writer.advance(sequence, rows, n_guessed)
+        except GrammarFailed as error:
+            self._fail(request, WorkerFault(str(error)))
+            return
+        self._n_generated_tokens += len(advance.tokens)
+        self._events += ((request.id, token) for token in advance.tokens)
+        self._memory.take_back(sequence, n_guessed - advance.n_kept)
+        if advance.end:
+            self._end(sequence, advance.end)
 
     def _end(self, sequence: Sequence, reason: EndReason) -> None:
         request = sequence.request
-        self._events.append((request.id, End(sequence.index, reason)))
+        prediction = sequence.prediction
+        end = End(sequence.index, reason, *((prediction.n_accepted, prediction.n_rejected) if prediction else ()))
+        self._events.append((request.id, end))
         self._free(sequence)
         if request.is_over:
             del self._requests[request.id]

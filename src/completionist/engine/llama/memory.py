@@ -50,6 +50,11 @@ class Memory:
         return self.pools[-1].capacity_tokens
 
     @property
+    def can_take_back(self) -> bool:
+        """What a stream has taken in can be taken back in part."""
+        return not self._checkpoints_only
+
+    @property
     def n_free(self) -> int:
         return sum(pool.n_free for pool in self.pools)
 
@@ -99,6 +104,15 @@ class Memory:
                 sequence=sequence,
             )
             self.prefixes.add(sequence.entry)
+
+    def take_back(self, sequence: Sequence, n_tokens: int) -> None:
+        """The last `n_tokens` in the stream of a sequence were guessed wrong. Where they cannot be taken back alone, all
+        of it is, and will be computed again."""
+        if not n_tokens or sequence.pool is None:
+            return
+        sequence.n_cells -= n_tokens
+        if not sequence.pool.context.trim(sequence.stream, sequence.n_cells, self._window_tokens):
+            sequence.n_cells = 0
 
     def free(self, sequence: Sequence, *, keep: bool = True) -> None:
         """Take the stream of a sequence back; what it holds stays findable if `keep`."""

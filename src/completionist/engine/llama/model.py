@@ -157,6 +157,10 @@ class Model:
                 tokens += added
         return tokens, breakpoints
 
+    def tokens_of(self, text: str) -> list[int]:
+        """Token ids of a piece of text that stands within an answer."""
+        return self._tokenise_text(text.encode())
+
     def _tokens_before(self, run: PlainText, tokens: list[int]) -> Iterator[int]:
         if run.breakpoints:
             ends = list(itertools.accumulate(len(self.piece(token)) for token in tokens))

@@ -20,6 +20,11 @@ from completionist.engine.llama.sequence import Sequence
 
 CHUNK_BESIDE_DECODES_TOKENS = 32
 """Prompt tokens in a step that also decodes: doubles such a step (measured: 45 → 97 ms with 15 streams)."""
+RUN_BESIDE_DECODES_TOKENS = 32
+"""Tokens beyond the first of each sequence in a step of several: those that are certain already, or proposed."""
+_WORTH_A_CALL_TOKENS = 4
+"""The library evaluates what goes beyond the others' single rows by itself. A row there costs about half of one among
+single rows, so fewer tokens are as cheap one by one."""
 _CELL_STEP = 256
 """The library rounds the context that a call attends to up to a multiple of this."""
 
@@ -38,15 +43,20 @@ DEFAULT_COSTS = Costs(call_ms=6.0, cell_ms=0.0035)
 
 
 class Span(NamedTuple):
-    """The next `n_tokens` pending tokens of a sequence."""
+    """The next `n_tokens` of a sequence: pending ones, and behind them proposed ones."""
 
     sequence: Sequence
     n_tokens: int
 
     @property
-    def reaches_end(self) -> bool:
-        """After this span the next token can be drawn, so the last position needs logits."""
-        return self.n_tokens == self.sequence.n_pending
+    def n_guessed(self) -> int:
+        """Proposed tokens among them."""
+        return max(0, self.n_tokens - self.sequence.n_pending)
+
+    @property
+    def n_rows(self) -> int:
+        """Positions that need logits: the last pending token's, which the next one is drawn from, and all proposed ones'."""
+        return self.n_guessed + 1 if self.n_tokens >= self.sequence.n_pending else 0
 
 
 Call = list[Span]
@@ -57,13 +67,28 @@ def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int) ->
     most `max_call_tokens` rows.
     """
     calls: list[Call] = []
-    prefilling: list[Sequence] = []
+    pools = list(pools)
+    lengths = _lengths([one for holders in pools for one in holders if one.is_decoding], max_call_tokens)
     for holders in pools:
-        decoding = [sequence for sequence in holders if sequence.n_pending == 1]
-        prefilling += [sequence for sequence in holders if sequence.n_pending > 1]
-        calls += [[Span(sequence, 1) for sequence in interval] for interval in classes(decoding, costs)]
+        decoding = [sequence for sequence in holders if sequence.is_decoding]
+        calls += [[Span(one, lengths[one]) for one in interval] for interval in classes(decoding, costs)]
+    prefilling = [sequence for holders in pools for sequence in holders if not sequence.is_decoding]
     budget = CHUNK_BESIDE_DECODES_TOKENS if calls else max_call_tokens
     return calls + _chunks(prefilling, budget, max_call_tokens)
+
+
+def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, int]:
+    """How many tokens of each sequence to evaluate: one alone takes all that it has, several share a budget."""
+    if len(decoding) == 1:
+        return {one: min(one.n_ahead, one.n_cells_left, max_call_tokens) for one in decoding}
+    lengths = dict.fromkeys(decoding, 1)
+    budget = RUN_BESIDE_DECODES_TOKENS
+    for sequence in sorted(decoding, key=_age):
+        n_more = min(sequence.n_ahead, sequence.n_cells_left, budget + 1) - 1
+        if n_more >= _WORTH_A_CALL_TOKENS:
+            lengths[sequence] += n_more
+            budget -= n_more
+    return lengths
 
 
 def classes(decoding: list[Sequence], costs: Costs) -> list[list[Sequence]]:

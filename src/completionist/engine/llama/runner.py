@@ -15,6 +15,8 @@ from completionist.engine.llama.state import State
 
 KVType = Literal["f16", "q8_0", "q4_0"]
 MAX_CALL_TOKENS = 512
+MAX_PROPOSED_TOKENS = 64
+"""Over all sequences of a call. Each needs a row of logits, for which memory is set aside."""
 _MAX_STREAMS = 256  # the library's limit
 _CELL_TYPES: dict[KVType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}  # numbers of ggml_type
 
@@ -50,7 +52,7 @@ class Context:
         params.n_ctx = n_streams * stream_tokens
         params.n_seq_max = n_streams
         params.n_batch = params.n_ubatch = MAX_CALL_TOKENS
-        params.n_outputs_max = max(n_streams, 1)
+        params.n_outputs_max = n_streams + MAX_PROPOSED_TOKENS
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = _CELL_TYPES[kv_type]
         params.flash_attn_type = (
@@ -92,8 +94,8 @@ class Context:
         return Footprint(stream_bytes=sizes[1] - sizes[0] - cell_bytes, cell_bytes=cell_bytes)
 
     def run(self, call: Call) -> NDArray[np.float32]:
-        """Evaluate the spans of `call`, which are sorted by stream. Returns a view of one row of logits for every span
-        that reaches the end of its sequence, in order; it is valid until the next call. Raises `DecodeFailed`.
+        """Evaluate the spans of `call`, which are sorted by stream. Returns a view of the rows of logits that the spans ask
+        for (`Span.n_rows`), in order; it is valid until the next call. Raises `DecodeFailed`.
         """
         n_outputs = self._batch.fill(call)
         status = self.c.llama_decode(self.handle, self._batch.struct)
@@ -120,7 +122,7 @@ class Context:
         """
         exact = bool(self.c.llama_memory_seq_rm(self.memory, stream, n_tokens, -1))
         lowest = int(self.c.llama_memory_seq_pos_min(self.memory, stream))
-        sees_enough = lowest == 0 or (window_tokens > 0 and 0 < lowest <= n_tokens - window_tokens)
+        sees_enough = lowest == 0 or (window_tokens > 0 and 0 < lowest <= n_tokens - window_tokens + 1)
         if exact and sees_enough and self.n_cells(stream) == n_tokens:
             return True
         self.forget(stream)
@@ -172,10 +174,10 @@ class _Batch:
         self._wants_logits[:] = 0
         for span in call:
             sequence, first = span.sequence, span.sequence.n_cells
-            end = self.lay(end, sequence.tokens[first : first + span.n_tokens], first, sequence.stream)
-            if span.reaches_end:
-                self._wants_logits[end - 1] = 1
-                n_outputs += 1
+            tokens = sequence.tokens[first : first + span.n_tokens] + sequence.guess[: span.n_guessed]
+            end = self.lay(end, tokens, first, sequence.stream)
+            self._wants_logits[end - span.n_rows : end] = 1
+            n_outputs += span.n_rows
         self.struct.n_tokens = end
         return n_outputs
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from completionist.engine.base import Sampling, Tier
+from completionist.engine.base import Sampling, ThinkingBudget, Tier
 from completionist.engine.llama.adjustment import Adjustment
 from completionist.engine.llama.keeping import Keeping
+from completionist.engine.llama.prediction import Prediction
+from completionist.engine.llama.thinking import ThinkingWatch
 
 if TYPE_CHECKING:
+    from completionist.engine.llama.matcher import Matcher
     from completionist.engine.llama.prefixes import Entry
     from completionist.engine.llama.state import State
     from completionist.engine.llama.streams import Streams
@@ -38,6 +42,12 @@ class Request:
     choices_waiting: list[int]
     """Indices that have not started yet, lowest first."""
     keeping: Keeping = field(default_factory=Keeping)
+    grammar: Matcher | None = None
+    """At its beginning; every choice goes on with a copy."""
+    prediction: list[int] = field(default_factory=list)
+    thinking: ThinkingBudget | None = None
+    closing: list[int] = field(default_factory=list)
+    """The tokens of the thinking budget's closing marker."""
     running: list[Sequence] = field(default_factory=list)
     prompt_state: State | None = None
     """A copy of the evaluated prompt, kept while choices wait for it."""
@@ -79,17 +89,33 @@ class Sequence:
     """The prompt begins with what another request wanted kept so long."""
     entry: Entry | None = None
     """How others of the project find this sequence's cells while it runs."""
+    guess: list[int] = field(default_factory=list)
+    """Tokens proposed to follow `tokens` in the next call, which verifies them."""
+    forced: deque[int] = field(default_factory=deque)
+    """Tokens that must come next, as far as they are not among `tokens` yet."""
     random: np.random.Generator = field(init=False)
     adjustment: Adjustment = field(init=False)
+    matcher: Matcher | None = field(init=False)
+    thinking: ThinkingWatch | None = field(init=False)
+    prediction: Prediction | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.adjustment = Adjustment(self.request.sampling)
-        self.random = np.random.default_rng([self.request.sampling.seed & _UINT64, self.index])
+        request = self.request
+        self.adjustment = Adjustment(request.sampling)
+        self.random = np.random.default_rng([request.sampling.seed & _UINT64, self.index])
+        self.matcher = request.grammar.copy() if request.grammar else None
+        self.thinking = ThinkingWatch(request.thinking, request.closing) if request.thinking else None
+        self.prediction = Prediction(request.prediction) if request.prediction else None
 
     @property
     def n_pending(self) -> int:
         """Tokens that must be evaluated before the next one can be drawn."""
         return len(self.tokens) - self.n_cells
+
+    @property
+    def n_ahead(self) -> int:
+        """Tokens that can be evaluated now: those that must be, and those proposed to follow."""
+        return self.n_pending + len(self.guess)
 
     @property
     def n_generated(self) -> int:
@@ -101,6 +127,11 @@ class Sequence:
         return self.n_cells < len(self.request.tokens)
 
     @property
-    def is_at_token_limit(self) -> bool:
-        limit = self.request.max_tokens
-        return limit is not None and self.n_generated >= limit
+    def is_decoding(self) -> bool:
+        """What is to be evaluated is no part of a prompt, or its last token alone."""
+        return self.n_pending == 1 or not self.is_prefilling
+
+    @property
+    def n_cells_left(self) -> int:
+        """Tokens that its stream still takes."""
+        return self.pool.capacity_tokens - self.n_cells if self.pool else self.n_ahead

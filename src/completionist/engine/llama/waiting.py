@@ -9,6 +9,7 @@ of the queue, and flex requests half of it: the rest is for others.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from completionist.engine.base import Tier
 from completionist.engine.llama.sequence import Request
@@ -27,11 +28,12 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def has_room(self, project: str, n_streams_free: int, tier: Tier = "default") -> bool:
-        """Whether one more may wait; those that free streams will take at once do not count."""
-        n_own = sum(request.project == project for request in self._requests)
+    def has_room(self, project: str, n_streams_free: int, tier: Tier = "default", coming: Sequence[str] = ()) -> bool:
+        """Whether one more may wait; those that free streams will take at once do not count. `coming` are the projects of
+        requests that are being prepared: each has its place already."""
+        projects = [request.project for request in self._requests] + list(coming)
+        n_all, n_own = len(projects), projects.count(project)
         share = self._max_waiting - self._max_waiting // 4
-        n_all = len(self._requests)
         bound = self._max_waiting // 2 if tier == "flex" else self._max_waiting
         return n_all < bound + n_streams_free and n_own < share + n_streams_free
 

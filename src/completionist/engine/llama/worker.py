@@ -8,9 +8,11 @@ It ends when the socket closes, when its parent dies, or when the native library
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -50,6 +52,9 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._alarm, self._bell = socket.socketpair()
+        for end in (self._alarm, self._bell):
+            end.setblocking(False)
         self._splitter = Splitter()
         self._load_decoder = msgspec.msgpack.Decoder(LoadModel)
         self._command_decoder = msgspec.msgpack.Decoder(Command)
@@ -61,15 +66,23 @@ class Channel:
                 return self._load_decoder.decode(body)
 
     def commands(self, *, block: bool) -> list[Command]:
-        """What has arrived; with `block`, at least one."""
+        """What has arrived; with `block`, wait until something has, or `wake` is called."""
+        if block:
+            select.select([self._connection, self._alarm], [], [])
+        with contextlib.suppress(BlockingIOError):
+            self._alarm.recv(_RECEIVE_BYTES)
         commands: list[Command] = []
         while True:
-            must_wait = block and not commands
             try:
-                data = self._receive(0 if must_wait else socket.MSG_DONTWAIT)
+                data = self._receive(socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return commands
             commands += map(self._command_decoder.decode, self._splitter.feed(data))
+
+    def wake(self) -> None:
+        """End a wait for commands, from any thread."""
+        with contextlib.suppress(BlockingIOError):  # full of calls that nobody has answered yet
+            self._bell.send(b"!")
 
     def _receive(self, flags: int) -> bytes:
         try:
@@ -89,10 +102,11 @@ class Channel:
 
 def serve(channel: Channel, engine: Engine) -> None:
     """Drain commands, step, report; for ever."""
+    engine.rouse_by(channel.wake)
     while True:
-        for command in channel.commands(block=not engine.has_work):
+        for command in channel.commands(block=engine.must_wait):
             obey(engine, command)
-        if engine.has_work:
+        if not engine.must_wait:
             engine.step()
         else:
             engine.tidy()
