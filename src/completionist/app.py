@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,7 @@ from completionist.api.hosts import Hosts
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.chat.deltas import ChatBackend
+from completionist.chat.profiles import PROFILES, Profile
 from completionist.chat.service import Backends, ChatService, Served
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.client import EngineClient
@@ -28,12 +30,15 @@ from completionist.engine.scripted import CARD, Script, ScriptedEngine
 from completionist.errors import ModelNotFound, OperatorError
 from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
-from completionist.log import logging_to
+from completionist.log import emit, logging_to
 from completionist.metrics import HasLoad, Metrics
 from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.settings import ServerSettings, Settings
 from completionist.store.base import CompletionStore
 from completionist.store.sql.store import SqlStore
+from completionist.types.request import Reading
+
+_log = logging.getLogger(__name__)
 
 _SCRIPTED_STEP_S = 0.03
 """A reading pace."""
@@ -76,8 +81,21 @@ class OneModel:
             raise ModelNotFound(name)
         return self._backend
 
+    def profile(self, name: str) -> Profile:
+        self.get(name)
+        return self._served.profile
+
     def models(self) -> Sequence[Served]:
         return (self._served,)
+
+
+def with_profile(served: Served, settings: Settings) -> Served:
+    """`served` with the profile that the operator put on its name."""
+    for name in settings.served:
+        if name != served.id:
+            emit(_log, logging.WARNING, "settings for a model that is not served", name=name)
+    named = settings.served.get(served.id)
+    return msgspec.structs.replace(served, profile=PROFILES[named.profile]) if named else served
 
 
 def serve(settings: Settings, model: Loading | Script, announce: Callable[[Serving], None]) -> int:
@@ -118,7 +136,13 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: Complet
         metrics.watch(engine, served.id)
     return Services(
         chat=ChatService(backends, store, settings.store),
-        decoder=Decoder(),
+        decoder=Decoder(
+            Reading(
+                unknown={served.id: served.profile.unknown for served in backends.models()},
+                takes_null_fields=settings.server.takes_null_fields,
+                takes_missing_content=settings.server.takes_missing_content,
+            )
+        ),
         drain=Drain(),
         has_engine=lambda: engine.is_ready,
         hosts=Hosts(settings.server),
@@ -172,7 +196,8 @@ async def _serve(
         await opening
         backend = LocalBackend(engine)
         parts.push_async_callback(backend.close)
-        services = wire(settings, OneModel(backend, model.served), engine, store)
+        served = with_profile(model.served, settings)
+        services = wire(settings, OneModel(backend, served), engine, store)
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
 
         def on_listening(port: int) -> None:

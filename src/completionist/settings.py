@@ -40,6 +40,10 @@ class ServerSettings(Section):
     """How long a client may leave a written part of an answer unread."""
     keep_alive_s: float = Field(default=15.0, gt=0)
     """How long a stream may be silent before a comment is sent."""
+    takes_null_fields: bool = False
+    """Null says «not given» in the fields that the contract does not let be null, too."""
+    takes_missing_content: bool = False
+    """Messages of users and assistants may be without content."""
     drain_timeout_s: float = Field(default=30.0, ge=0)
     """How long answers under way may go on after SIGTERM."""
 
@@ -65,6 +69,19 @@ class EngineSettings(Section):
     """Host memory for prompts that may come again; None: a tenth of what is free, at most 2 GiB; 0: none is kept."""
     queue_requests: int = Field(default=256, ge=0)
     """Requests that may wait for a stream."""
+
+
+ProfileName = Literal[
+    "open", "gpt-3.5", "gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-4.1", "o1", "o3", "o3-mini", "o4-mini", "gpt-5", "gpt-5.1",
+    "gpt-5.2", "gpt-5.4", "gpt-5.5", "gpt-5.6", "gpt-audio", "search",
+]  # fmt: skip
+
+
+class ServedSettings(Section):
+    """One name that clients use for a model."""
+
+    profile: ProfileName = "open"
+    """The family of hosted models whose refusals it shows."""
 
 
 class ModelSettings(Section):
@@ -114,6 +131,8 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()
+    served: dict[str, ServedSettings] = {}
+    """By the names that clients use."""
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()

@@ -11,10 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from completionist.cli.configure import read_settings
-from completionist.settings import KeySettings, Settings
+from completionist.settings import KeySettings, ServedSettings, Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
-ROWS = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| ", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `([A-Za-z0-9_.]+)` \| (.+?) \| ", PAGE, re.MULTILINE))
 
 
 def described(section: type[BaseModel], prefix: str = "") -> dict[str, str]:
@@ -34,7 +34,7 @@ def written(default: Any) -> str:
 
 
 def test_every_key_has_a_row_with_its_default() -> None:
-    assert described(Settings) | described(KeySettings, "keys.") == ROWS
+    assert described(Settings) | described(KeySettings, "keys.") | described(ServedSettings, "served.NAME.") == ROWS
 
 
 def test_the_example_is_a_valid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
-from completionist.app import OneModel, wire
+from completionist.app import OneModel, wire, with_profile
 from completionist.chat.deltas import ChatBackend
-from completionist.chat.service import Served
+from completionist.chat.service import Backends, Served
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
@@ -83,16 +83,16 @@ class RunningServer:
 
     async def serve(
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
-        card: ModelCard, on_listening: Callable[[int], None],
+        card: ModelCard, backends: Callable[[ChatBackend, Served], Backends], on_listening: Callable[[int], None],
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
-        served = Served(id=MODEL, created=CREATED, owned_by="tests")
+        served = with_profile(Served(id=MODEL, created=CREATED, owned_by="tests"), settings)
         answering = backend(self.engine)
         self.store = SqlStore(settings.store)
         if settings.store.url is not None:  # the others keep nothing
             await self.store.start()
-        self.services = wire(settings, OneModel(answering, served), self.engine, self.store)
+        self.services = wire(settings, backends(answering, served), self.engine, self.store)
         listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
         self.port = listener.getsockname()[1]
         self._server = Server(self.services, on_listening)
@@ -111,6 +111,7 @@ def running_server(
     backend: Callable[[TokenEngine], ChatBackend] = LocalBackend,
     step_s: float = 0.0,
     card: ModelCard = CARD,
+    backends: Callable[[ChatBackend, Served], Backends] = OneModel,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
@@ -128,6 +129,7 @@ def running_server(
                     backend=backend,
                     step_s=step_s,
                     card=card,
+                    backends=backends,
                     on_listening=on_listening,
                 )
             )

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
 
 from completionist.errors import APIError
-from completionist.types.request import ChatRequest, Draft
+from completionist.types.request import STRICT, ChatRequest, Draft, Reading
 
 MAX_BODY_BYTES_HERE = 64 * 2**10
 MAX_BRACKETS_HERE = 1000
@@ -34,14 +34,15 @@ class RequestDraft(Protocol):
 class Decoder:
     """Owns the helper process."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading = STRICT) -> None:
+        self._reading = reading
         self._pool: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
 
     async def read(self, *parts: bytes) -> RequestDraft:
         """A body, in the parts in which it came: a large one is put together elsewhere too. Raises what `Draft.read` raises."""
         if sum(map(len, parts)) <= MAX_BODY_BYTES_HERE and is_light(body := b"".join(parts)):
-            return Draft.read(body)
+            return _Light(Draft.read(body), self._reading)
         return await asyncio.to_thread(self._read_elsewhere, parts)
 
     def close(self) -> None:
@@ -53,10 +54,10 @@ class Decoder:
 
     def _read_elsewhere(self, parts: tuple[bytes, ...]) -> _Judged:
         try:
-            return self._helper().submit(_judge, parts).result()
+            return self._helper().submit(_judge, parts, self._reading).result()
         except BrokenProcessPool:
             self.close()
-            return self._helper().submit(_judge, parts).result()
+            return self._helper().submit(_judge, parts, self._reading).result()
 
     def _helper(self) -> ProcessPoolExecutor:
         with self._lock:
@@ -69,6 +70,18 @@ class Decoder:
 def is_light(body: bytes) -> bool:
     """Whether reading `body` is short enough for the event loop. Brackets inside strings count too: they do no harm."""
     return len(body) <= MAX_BODY_BYTES_HERE and body.count(b"{") + body.count(b"[") <= MAX_BRACKETS_HERE
+
+
+class _Light:
+    """A draft that is made a request where it is asked for."""
+
+    def __init__(self, draft: Draft, reading: Reading) -> None:
+        self.model = draft.model
+        self._draft = draft
+        self._reading = reading
+
+    def request(self) -> ChatRequest:
+        return self._draft.request(self._reading)
 
 
 class _Judged:
@@ -96,9 +109,9 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, name="end with parent", daemon=True).start()
 
 
-def _judge(parts: tuple[bytes, ...]) -> _Judged:
+def _judge(parts: tuple[bytes, ...], reading: Reading) -> _Judged:
     draft = Draft.read(b"".join(parts))
     try:
-        return _Judged(draft.model, draft.request())
+        return _Judged(draft.model, draft.request(reading))
     except APIError as error:
         return _Judged(draft.model, error)

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from completionist.chat.gate import check_profile
+from completionist.chat.profiles import OPEN, Profile
 from completionist.engine.base import ModelCard
 from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue, echo
 from completionist.types.messages import AssistantMessage, FunctionMessage, Message
@@ -56,8 +58,9 @@ _ROLES_SHOWN = ("system", "assistant", "user", "developer")
 """Tool messages are shown with the calls they answer, and cannot come without them."""
 
 
-def check(request: ChatRequest, card: ModelCard) -> None:
+def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN) -> None:
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
+    check_profile(request, profile)
     for i, message in enumerate(request.messages):
         _check_message(i, message)
     _check_token_ids(request, card)

@@ -14,6 +14,7 @@ from completionist.chat.chunks import Chunks
 from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened
 from completionist.chat.fold import Folder, Head
 from completionist.chat.keep import Keeper
+from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.tiers import tier_of
 from completionist.errors import UnsupportedParameter
 from completionist.settings import StoreSettings
@@ -30,6 +31,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     """Unix seconds: when the model was added here."""
     owned_by: str
+    profile: Profile = OPEN
+    """What it takes (contract 2.4, 13.1)."""
 
 
 class Backends(Protocol):
@@ -37,6 +40,10 @@ class Backends(Protocol):
 
     def get(self, name: str) -> ChatBackend:
         """The backend that serves the model `name`. Raises `ModelNotFound`."""
+        ...
+
+    def profile(self, name: str) -> Profile:
+        """That of the model `name`. Raises `ModelNotFound`."""
         ...
 
     def models(self) -> Sequence[Served]:
@@ -55,7 +62,7 @@ class ChatService:
     def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
-        check(request, backend.card)
+        check(request, backend.card, self.backends.profile(request.model))
         keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
         return Answer(backend, request, caller, keeper)
 

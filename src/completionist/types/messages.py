@@ -145,10 +145,24 @@ def _check_no_refusal(content: tuple[Any, ...], at: str) -> None:
             raise InvalidValue(f"{at}[{i}].type", "refusal", PART_TYPES)
 
 
+def _has_stand_in(value: Mapping[str, Any]) -> bool:
+    return any(value.get(name) is not None for name in ("tool_calls", "function_call", "audio", "refusal"))
+
+
+def with_content(messages: object) -> object:
+    """Decoded messages; those of users and assistants that say nothing say it as an empty text."""
+    return [_with_content(message) for message in messages] if isinstance(messages, list) else messages
+
+
+def _with_content(message: object) -> object:
+    if not isinstance(message, dict) or message.get("content") is not None or _has_stand_in(message):
+        return message
+    return {**message, "content": ""} if message.get("role") in ("user", "assistant") else message
+
+
 def _check_assistant(value: Mapping[str, Any], at: str) -> None:
     """Content is needed unless something else stands in its place."""
-    stand_ins = ("tool_calls", "function_call", "audio", "refusal")
-    if value.get("content") is not None or any(value.get(name) is not None for name in stand_ins):
+    if value.get("content") is not None or _has_stand_in(value):
         return
     raise NullContent(f"{at}.content") if "content" in value else MissingParameter(f"{at}.content")
 

@@ -167,6 +167,85 @@ class UnsupportedContent(InvalidRequest):
         )
 
 
+class OnlyDefaultValue(InvalidRequest):
+    """A legal value that a model refuses while it reasons (section 9.3). Numbers stand bare, whole ones without a point."""
+
+    code = "unsupported_value"
+
+    def __init__(self, param: str, value: float, default: float) -> None:
+        super().__init__(
+            f"Unsupported value: '{param}' does not support {_bare(value)} with this model. "
+            f"Only the default ({_bare(default)}) value is supported.",
+            param=param,
+        )
+
+
+def _bare(value: float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if value == int(value) else str(value)
+
+
+class IncompatibleArgument(InvalidRequest):
+    """A field that search models do not take (section 9.3)."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"Model incompatible request argument supplied: {field}")
+
+
+class AudioMissing(InvalidRequest):
+    """An audio model without any sound (section 2.5)."""
+
+    code = "invalid_value"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This model requires that either input content or output modality contain audio.", param="model"
+        )
+
+
+class RetentionNotShort(InvalidRequest):
+    """`in_memory` on models that keep prompts for a day (section 8.2)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This model is compatible only with 24h extended prompt caching", param="prompt_cache_retention"
+        )
+
+
+class OutputTooLong(InvalidRequest):
+    """More output than a hosted model can give (section 2.5)."""
+
+    code = "invalid_value"
+
+    def __init__(self, param: str, *, asked: int, maximum: int) -> None:
+        super().__init__(
+            f"max_tokens is too large: {asked}. This model supports at most {maximum} completion tokens, "
+            f"whereas you provided {asked}.",
+            param=param,
+        )
+
+
+class TooManyTopLogprobs(InvalidRequest):
+    """A model's own ceiling, below the documented one (section 9.3)."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(
+            f"Invalid value for 'top_logprobs': must be less than or equal to {maximum}.", param="top_logprobs"
+        )
+
+
+class FunctionsWithEffort(InvalidRequest):
+    """Function tools on a model that would reason (section 9.3)."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"Function tools with reasoning_effort are not supported for {echo(model)} in /v1/chat/completions. "
+            "Please use /v1/responses instead, or set reasoning_effort to 'none'.",
+            param="reasoning_effort",
+        )
+
+
 class ServiceTierNotAllowed(InvalidRequest):
     """A tier that the project may not use (section 8.3)."""
 

@@ -36,7 +36,7 @@ from completionist.types.formats import (
 )
 from completionist.types.frozen import FrozenMap
 from completionist.types.maps import LOGIT_BIAS, METADATA
-from completionist.types.messages import MESSAGES, Message
+from completionist.types.messages import MESSAGES, Message, with_content
 from completionist.types.readers import (
     BOOLEAN,
     IDENTIFIER,
@@ -196,8 +196,27 @@ FIELDS = (
     _field("web_search_options", WEB_SEARCH_OPTIONS),
 )
 
+NOT_NULLABLE = frozenset(
+    field.name for field in FIELDS if field.name != "messages" and type(None) not in field.reader.types
+)
+"""Optional fields in which null is an error, unless an installation takes it (section 12, row 5)."""
+
 _KNOWN = frozenset({"model", *(field.name for field in FIELDS)})
 _MODEL = Text(None)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs from one installation to another, and from one model to another, in reading a body."""
+
+    unknown: Mapping[str, frozenset[str]] = {}
+    """By model, the fields that it does not know (section 2.4)."""
+    takes_null_fields: bool = False
+    """Null is «not given» everywhere (section 12, row 5)."""
+    takes_missing_content: bool = False
+    """Users and assistants may say nothing (section 12, row 2)."""
+
+
+STRICT = Reading()
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,18 +240,28 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
             raise MissingParameter("messages")
         return cls(model=model, body=decoded)
 
-    def request(self) -> ChatRequest:
+    def request(self, reading: Reading = STRICT) -> ChatRequest:
         """Steps 2 and 3 of section 2.3: the first fault in the documented order is raised, as an `InvalidRequest`."""
-        refuse_unknown(self.body, _KNOWN)
+        unknown = reading.unknown.get(self.model)
+        refuse_unknown(self.body, _KNOWN - unknown if unknown else _KNOWN)
+        body = _as_taken(self.body, reading)
         values: dict[str, Any] = {}
         for field in FIELDS:
-            if field.name in self.body:
-                value = self.body[field.name]
+            if field.name in body:
+                value = body[field.name]
                 field.reader.check_type(value, field.name)
                 values[field.name] = field.reader.read(value, field.name)
             for rule in field.rules:
-                rule(values, self.body)
+                rule(values, body)
         return ChatRequest(model=self.model, **values)
+
+
+def _as_taken(body: Mapping[str, Any], reading: Reading) -> Mapping[str, Any]:
+    if reading.takes_null_fields:
+        body = {name: value for name, value in body.items() if value is not None or name not in NOT_NULLABLE}
+    if reading.takes_missing_content:
+        body = {**body, "messages": with_content(body["messages"])}
+    return body
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
