@@ -134,6 +134,7 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: Complet
     metrics = Metrics()
     for served in backends.models():
         metrics.watch(engine, served.id)
+    metrics.watch_store(store)
     return Services(
         chat=ChatService(backends, store, settings.store),
         decoder=Decoder(

@@ -33,6 +33,13 @@ class HasLoad(Protocol):
     def stats(self) -> Load: ...
 
 
+class HasAvailability(Protocol):
+    """A store as the gauges see it."""
+
+    @property
+    def is_available(self) -> bool: ...
+
+
 class Metrics:
     """One set of counters per server; nothing is global."""
 
@@ -56,12 +63,18 @@ class Metrics:
         self._running = self._gauge("num_requests_running", "Sequences that hold streams.")
         self._waiting = self._gauge("num_requests_waiting", "Sequences in the queue.")
         self._ready = self._gauge("engine_ready", "1 while the engine takes requests.")
+        self._storage = Gauge(
+            _PREFIX + "storage_available", "1 while the database takes writes.", registry=self._registry
+        )
 
     def watch(self, engine: HasLoad, model: str) -> None:
         """Read the load of `engine` whenever the metrics are asked for."""
         self._running.labels(model).set_function(lambda: engine.stats.running)
         self._waiting.labels(model).set_function(lambda: engine.stats.waiting)
         self._ready.labels(model).set_function(lambda: engine.is_ready)
+
+    def watch_store(self, store: HasAvailability) -> None:
+        self._storage.set_function(lambda: store.is_available)
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""

@@ -56,7 +56,7 @@ def test_names_with_slashes_and_colons_are_found(serve: Serve, client_of: Callab
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 def test_health(shared_server: RunningServer, path: str) -> None:
     reply = raw.send(shared_server.port, raw.request("GET", path))
-    assert (reply.status, reply.body) == (200, b'{"status":"ok"}')
+    assert (reply.status, raw.json_of(reply)["status"]) == (200, "ok")
     assert "x-request-id" in reply.headers
 
 

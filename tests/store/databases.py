@@ -17,6 +17,7 @@ class KindOfDatabase:
 
     def __init__(self, new_url: Callable[[], str], postgres: Postgres | None) -> None:
         self.new_url = new_url
+        self.is_postgres = postgres is not None
         self._postgres = postgres
 
     def query(self, url: str, sql: str) -> list[tuple[str, ...]]:

@@ -23,6 +23,11 @@ from completionist.settings import Settings
 _ROOT = Path(__file__).parents[2]
 
 
+def short(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """Says two words."""
+    return [[b"High", b" water"]] * prompt.n
+
+
 def held(prompt: Prompt) -> Sequence[Sequence[Move]]:
     """Says a word and then nothing, for ever."""
     return [[b"word", Pause(math.inf)]] * prompt.n
@@ -47,7 +52,7 @@ def torrent(prompt: Prompt) -> Sequence[Sequence[Move]]:
     return [_TORRENT] * prompt.n
 
 
-SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, held, slow, crashing, torrent)}
+SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, short, held, slow, crashing, torrent)}
 
 
 class ServerProcess:

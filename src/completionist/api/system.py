@@ -9,7 +9,7 @@ import msgspec
 from completionist.api.exchange import Exchange
 from completionist.api.services import Services
 from completionist.chat.service import Served
-from completionist.errors import InsufficientPermissions, ModelNotFound, NotReady
+from completionist.errors import InsufficientPermissions, ModelNotFound, NotReady, StorageUnavailable
 from completionist.metrics import CONTENT_TYPE
 
 
@@ -28,6 +28,13 @@ class _Models(msgspec.Struct):
 
 class _Health(msgspec.Struct):
     status: Literal["ok"] = "ok"
+
+
+class _Readiness(msgspec.Struct, kw_only=True):
+    """Degraded: only what asks for storage is refused."""
+
+    status: Literal["ok", "degraded"]
+    storage: Literal["ok", "unavailable"]
 
 
 async def list_models(exchange: Exchange, services: Services) -> None:
@@ -54,7 +61,12 @@ async def ready(exchange: Exchange, services: Services) -> None:
     """Requests will be taken."""
     if services.drain.is_draining or not services.has_engine():
         raise NotReady
-    await exchange.respond_json(msgspec.json.encode(_Health()))
+    try:
+        await services.store.ping()
+        readiness = _Readiness(status="ok", storage="ok")
+    except StorageUnavailable:
+        readiness = _Readiness(status="degraded", storage="unavailable")
+    await exchange.respond_json(msgspec.json.encode(readiness))
 
 
 async def metrics(exchange: Exchange, services: Services) -> None:

@@ -81,6 +81,15 @@ class CompletionStore(Protocol):
         """Raises `StorageUnavailable` where an `add` would fail; costs nothing while the last one did not."""
         ...
 
+    async def ping(self) -> None:
+        """Raises `StorageUnavailable` where the database does not answer now, or did not take the last write."""
+        ...
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it was when it was used last."""
+        ...
+
     async def add(self, new: NewCompletion, settled: Settled | None = None) -> None:
         """Keep an answer, and that it settles an attempt."""
         ...

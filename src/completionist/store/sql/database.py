@@ -42,6 +42,7 @@ class Database:
         self.is_sqlite = self.dialect == "sqlite"
         self.has_sound_wal = True
         """False: a SQLite whose write-ahead log can corrupt a database; it runs with the older journal."""
+        self._inode: int | None = None
         self._engine = self._sqlite() if self.is_sqlite else self._postgresql()
 
     @property
@@ -52,17 +53,35 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One snapshot. Raises `StorageUnavailable`."""
-        with _translated(), self._engine.begin() as connection:
-            yield connection
+        with _translated():
+            self._check_file()
+            with self._engine.begin() as connection:
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed, or has not happened. Raises `StorageUnavailable`."""
-        with _translated(), self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            yield connection
+        with _translated():
+            self._check_file()
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _check_file(self) -> None:
+        """Connections to a file that was moved away would go on with it, and nobody would find what they write.
+
+        Raises `FileNotFoundError`. A file that was put in its place is taken.
+        """
+        if self.file is None:
+            return
+        if self._inode is None:
+            _make_private(self.file)
+        inode = self.file.stat().st_ino
+        if inode != self._inode:
+            self._engine.dispose()
+            self._inode = inode
 
     def _sqlite(self) -> Engine:
         driver = _sqlite_driver()
@@ -75,7 +94,6 @@ class Database:
             max_overflow=0,
             connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_S},
         )
-        event.listen(engine, "do_connect", _private_file(self.file))
         event.listen(engine, "connect", _prepared("WAL" if self.has_sound_wal else "DELETE"))
         event.listen(engine, "begin", _begin)
         return engine
@@ -123,15 +141,11 @@ def _parsed(url: str) -> URL:
     return parsed.set(database=str(Path(parsed.database).expanduser()))
 
 
-def _private_file(file: Path | None) -> Callable[..., None]:
+def _make_private(file: Path) -> None:
     """Conversations are nobody else's: the file, and the directory where it has to be made, are readable by us alone."""
-
-    def do_connect(*_: object) -> None:
-        if file is not None and not file.exists():
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
-
-    return do_connect
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def _prepared(journal_mode: str) -> Callable[..., None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, literal, select
 
 from completionist import ids
 from completionist.log import emit
@@ -48,6 +48,10 @@ class State:
         with self.database.writing() as connection:
             connection.execute(delete(storage_probe))
             connection.execute(insert(storage_probe).values(id=1, written=ids.now_s()))
+
+    def ping(self) -> None:
+        with self.database.reading() as connection:
+            connection.execute(select(literal(1)))
 
     def sweep(self) -> bool:
         """Remove a batch of what has expired; whether there may be more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -48,6 +49,7 @@ class SqlStore:
         self._readers = ThreadPoolExecutor(_N_READERS, "store-read")
         self._opening = asyncio.Lock()
         self._failed_s: float | None = None
+        self._pinged_s = -math.inf
         self._chores: list[asyncio.Task[None]] = []
         self._has_claimed = False
 
@@ -79,6 +81,13 @@ class SqlStore:
                 if self._failed_s is not None:
                     self._refuse_if_just_failed()
                     await self._write(lambda state: state.probe())
+
+    async def ping(self) -> None:
+        """Asked often, the database is asked once a second."""
+        await self.check()
+        if _now_s() - self._pinged_s > _RETRY_S:
+            await self._read(lambda state: state.ping())
+            self._pinged_s = _now_s()
 
     async def add(self, new: NewCompletion, settled: Settled | None = None) -> None:
         await self._write(lambda state: state.add(new, settled))
