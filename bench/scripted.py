@@ -42,6 +42,7 @@ _ORDER = LoadModel(
     cache_bytes=None,
     max_waiting=0,
 )
+LAUNCH = Launch(command=(sys.executable, "-m", "bench.scripted", "worker"), environment={}, load=_ORDER)
 
 
 class Player:
@@ -90,11 +91,9 @@ def work(channel: Channel) -> None:
 
 
 def main(port: int) -> int:
-    command = (sys.executable, "-m", "bench.scripted", "worker")
-    launch = Launch(command=command, environment={}, load=_ORDER)
     file = ModelFile(path=Path(), name=CARD.name, publisher="", sha256=None, added_at_s=0)
     settings = Settings.model_validate({"server": {"port": port}, "log": {"level": "warning"}})
-    return serve(settings, Loading(file=file, launch=launch, worker=spawn(launch)), lambda _: None)
+    return serve(settings, Loading(file=file, launch=LAUNCH, worker=spawn(LAUNCH)), lambda _: None)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,15 @@ def scripted() -> Iterator[Server]:
 
 
 @contextmanager
+def bare_server() -> Iterator[Server]:
+    """The least that can be done with the same script."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.bare_server", str(port)]
+    with started(command, port, "/health/ready", model="scripted", environment={}) as server:
+        yield server
+
+
+@contextmanager
 def peer(options: Options, *, slots: int, context_tokens: int) -> Iterator[Server]:
     """The peer with the same model, threads and context length. It runs on the wheel's library, its only one."""
     port = free_port()
