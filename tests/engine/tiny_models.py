@@ -61,6 +61,11 @@ def write_recurrent(path: Path) -> Path:
     return model.finish()
 
 
+def token_of(character: str) -> int:
+    """The id of a character of one byte."""
+    return 1 + ord(character)
+
+
 class _Writer:
     """A GGUF file with a vocabulary of single bytes."""
 

@@ -28,6 +28,8 @@ from completionist.grammar.bounds import parser_limits
 _NOT_TEXT = 1 << 0 | 1 << 1 | 1 << 3  # unknown, unused, control
 _SPECIAL = b"\xff"  # what llguidance wants in front of a token that is not text; no UTF-8 text has this byte
 _MAX_KEPT = 64
+_MAX_AT_ONCE = 4
+"""Grammars that are compiled side by side: one that takes long holds up few others."""
 _STACK_BYTES = 256 << 20  # address space, touched only as far as a grammar recurses
 _NICENESS = 19
 
@@ -107,37 +109,54 @@ class Grammars:
         self._size = model.vocabulary_size
         self._tokenizer = _tokenizer(model)
         self._kept: OrderedDict[GrammarSpec, Matcher] = OrderedDict()
+        self._awaited: dict[GrammarSpec, list[Future[Matcher]]] = {}
+        self._compiling: set[GrammarSpec] = set()
         self._lock = threading.Lock()
 
     def compile(self, spec: GrammarSpec) -> Future[Matcher]:
-        """A matcher at the beginning of the grammar, or `GrammarFailed`, in the future. Any thread may ask."""
+        """A matcher at the beginning of the grammar, or `GrammarFailed`, in the future. Any thread may ask; those who ask
+        for the same grammar wait for the same thread."""
         future: Future[Matcher] = Future()
         with self._lock:
             kept = self._kept.get(spec)
             if kept is not None:
                 self._kept.move_to_end(spec)
-                future.set_result(kept.copy())
-                return future
-            self._start(spec, future)
+            else:
+                self._awaited.setdefault(spec, []).append(future)
+                self._start_more()
+        if kept is not None:
+            future.set_result(kept.copy())
         return future
 
-    def _start(self, spec: GrammarSpec, future: Future[Matcher]) -> None:
-        """The stack of a thread is set for the whole process, so it is set and put back under the lock."""
+    def _start_more(self) -> None:
+        """Under the lock. The stack of a thread is set for the whole process, so it is set and put back here."""
+        waiting = [spec for spec in self._awaited if spec not in self._compiling]
         before = threading.stack_size(_STACK_BYTES)
         try:
-            threading.Thread(target=self._run, args=(spec, future), name="grammar", daemon=True).start()
+            for spec in waiting[: _MAX_AT_ONCE - len(self._compiling)]:
+                self._compiling.add(spec)
+                threading.Thread(target=self._run, args=(spec,), name="grammar", daemon=True).start()
         finally:
             threading.stack_size(before)
 
-    def _run(self, spec: GrammarSpec, future: Future[Matcher]) -> None:
+    def _run(self, spec: GrammarSpec) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        outcome: Matcher | BaseException
         try:
-            matcher = self._compile(spec)
-        except GrammarFailed as error:
-            future.set_exception(error)
-            return
-        self._keep(spec, matcher)
-        future.set_result(matcher.copy())
+            outcome = self._compile(spec)
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for this grammar
+            outcome = error
+        with self._lock:
+            if isinstance(outcome, Matcher):
+                self._keep(spec, outcome)
+            futures = self._awaited.pop(spec)
+            self._compiling.remove(spec)
+            self._start_more()
+        for future in futures:
+            if isinstance(outcome, Matcher):
+                future.set_result(outcome.copy())
+            else:
+                future.set_exception(outcome)
 
     def _compile(self, spec: GrammarSpec) -> Matcher:
         matcher = Matcher(LLMatcher(self._tokenizer, spec.source, log_level=0, limits=parser_limits(spec)), self._size)
@@ -145,10 +164,9 @@ class Grammars:
         return matcher
 
     def _keep(self, spec: GrammarSpec, matcher: Matcher) -> None:
-        with self._lock:
-            self._kept[spec] = matcher
-            while len(self._kept) > _MAX_KEPT:
-                self._kept.popitem(last=False)
+        self._kept[spec] = matcher
+        while len(self._kept) > _MAX_KEPT:
+            self._kept.popitem(last=False)
 
 
 def _tokenizer(model: Model) -> LLTokenizer:
