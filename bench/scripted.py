@@ -93,7 +93,8 @@ def work(channel: Channel) -> None:
 def main(port: int) -> int:
     file = ModelFile(path=Path(), name=CARD.name, publisher="", sha256=None, added_at_s=0)
     settings = Settings.model_validate({"server": {"port": port}, "log": {"level": "warning"}})
-    return serve(settings, Loading(file=file, launch=LAUNCH, worker=spawn(LAUNCH)), lambda _: None)
+    model = Loading(file=file, said=settings.served_as(CARD.name), launch=LAUNCH, worker=spawn(LAUNCH))
+    return serve(settings, model, lambda _: None)
 
 
 if __name__ == "__main__":

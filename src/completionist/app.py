@@ -33,7 +33,7 @@ from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
 from completionist.metrics import HasLoad, Metrics
 from completionist.models.installed import LOCAL_PUBLISHER
-from completionist.settings import ServerSettings, Settings
+from completionist.settings import ServedSettings, ServerSettings, Settings
 from completionist.store.base import CompletionStore
 from completionist.store.sql.store import SqlStore
 from completionist.types.request import Reading
@@ -119,13 +119,16 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
 
     Raises `OperatorError` for what stands in the way of a start.
     """
-    engine = await _loaded(model).start()
-    backend = LocalBackend(engine)
+    answering = _loaded(model)
+    engine = await answering.start()
     try:
-        await backend.start()
-        yield backend
+        backend = LocalBackend(engine, answering.said)
+        try:
+            await backend.start()
+            yield backend
+        finally:
+            await backend.close()
     finally:
-        await backend.close()
         await engine.close()
 
 
@@ -156,6 +159,7 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: Complet
 
 class _Model(msgspec.Struct, frozen=True, kw_only=True):
     served: Served
+    said: ServedSettings
     start: Callable[[], Awaitable[Engine]]
     is_scripted: bool
 
@@ -165,7 +169,7 @@ def _scripted(settings: Settings, script: Script) -> _Model:
         return ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=_SCRIPTED_STEP_S)
 
     served = Served(id=CARD.name, created=ids.now_s(), owned_by=LOCAL_PUBLISHER)
-    return _Model(served=served, start=start, is_scripted=True)
+    return _Model(served=served, said=settings.served_as(served.id), start=start, is_scripted=True)
 
 
 def _loaded(model: Loading) -> _Model:
@@ -175,7 +179,7 @@ def _loaded(model: Loading) -> _Model:
         return engine
 
     served = Served(id=model.file.name, created=model.file.added_at_s, owned_by=model.file.publisher)
-    return _Model(served=served, start=start, is_scripted=False)
+    return _Model(served=served, said=model.said, start=start, is_scripted=False)
 
 
 def _listener(server: ServerSettings) -> socket.socket:
@@ -195,7 +199,7 @@ async def _serve(
         engine = await model.start()
         parts.push_async_callback(engine.close)
         await opening
-        backend = LocalBackend(engine)
+        backend = LocalBackend(engine, model.said)
         parts.push_async_callback(backend.close)
         served = with_profile(model.served, settings)
         services = wire(settings, OneModel(backend, served), engine, store)

@@ -10,13 +10,15 @@ import msgspec
 from completionist.engine.launch import Launch, Spawned, spawn
 from completionist.engine.llama.launch import launch
 from completionist.models.installed import ModelFile
-from completionist.settings import Settings
+from completionist.settings import ServedSettings, Settings
 
 
 class Loading(msgspec.Struct, frozen=True, kw_only=True):
     """A model on its way."""
 
     file: ModelFile
+    said: ServedSettings
+    """What the operator says of it."""
     launch: Launch
     """For the workers that follow the first."""
     worker: Spawned
@@ -31,6 +33,7 @@ def loading(file: ModelFile, settings: Settings) -> Iterator[Loading]:
     how = launch(file.path, file.name, settings.engine, cache_dir=settings.models.cache_dir)
     worker = spawn(how)
     try:
-        yield Loading(file=file, launch=how, worker=worker)
+        said = settings.served_as(file.name, dialect=file.dialect)
+        yield Loading(file=file, said=said, launch=how, worker=worker)
     finally:
         worker.end()

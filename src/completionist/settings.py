@@ -18,6 +18,8 @@ from completionist.types.caller import ServiceTier
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
+Dialect = Literal["harmony", "deepseek", "mistral", "gemma", "llama3", "hermes", "plain"]
+
 Sha256 = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
 
 
@@ -82,6 +84,12 @@ class ServedSettings(Section):
 
     profile: ProfileName = "open"
     """The family of hosted models whose refusals it shows."""
+    dialect: Dialect | None = None
+    """How the model writes thinking and calls; None: found from its template and vocabulary."""
+    chat_template: Path | None = None
+    """A file with a Jinja template, used in place of the model's."""
+    reasoning_content: bool = False
+    """Show thinking in answers, as an extra key of message and delta."""
 
 
 class ModelSettings(Section):
@@ -136,6 +144,11 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
+
+    def served_as(self, model: str, *, dialect: Dialect | None = None) -> ServedSettings:
+        """What is said of `model`. `dialect` is what it speaks where nothing is."""
+        said = self.served.get(model, ServedSettings())
+        return said if said.dialect else said.model_copy(update={"dialect": dialect})
 
     @model_validator(mode="after")
     def _public_bind_needs_a_key(self) -> Settings:

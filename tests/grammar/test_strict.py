@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel
 
-from completionist.grammar.strict import KEYWORDS, check_strict, find_fault
-from completionist.types.refusals import InvalidSchema
+from completionist.grammar.strict import KEYWORDS, find_fault
 
 STRING = {"type": "string"}
 CLOSED = "'additionalProperties' is required to be supplied and to be false."
@@ -294,30 +293,6 @@ def test_schemas_of_the_official_client_are_accepted() -> None:
         note: str
 
     assert find_fault(to_strict_json_schema(Tree)) is None
-
-
-def test_a_violation_names_param_subject_and_code() -> None:
-    with pytest.raises(InvalidSchema) as caught:
-        check_strict(
-            {"type": "object"},
-            param="tools[0].function.parameters",
-            subject="function 'f'",
-            code="invalid_function_parameters",
-        )
-    error = caught.value
-    assert (error.status, error.error_code, error.param) == (
-        400,
-        "invalid_function_parameters",
-        "tools[0].function.parameters",
-    )
-    assert error.message == f"Invalid schema for function 'f': In context=(), {CLOSED}"
-
-
-def test_a_violation_of_a_response_format_has_no_code() -> None:
-    with pytest.raises(InvalidSchema) as caught:
-        check_strict({"type": "object"}, param="response_format", subject="response_format 'n'", code=None)
-    assert (caught.value.error_code, caught.value.param) == (None, "response_format")
-    check_strict(closed({}), param="response_format", subject="response_format 'n'", code=None)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["object", "array", "#"])

@@ -104,6 +104,10 @@ class BrokenBackend:
     def card(self) -> ModelCard:
         return CARD
 
+    @property
+    def can_think(self) -> bool:
+        return False
+
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...

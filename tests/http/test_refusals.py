@@ -81,8 +81,12 @@ def test_odd_model_names_are_only_unknown(shared_server: RunningServer, name: st
 
 
 def test_unsupported_fields_reach_no_engine(shared_server: RunningServer) -> None:
-    reply = post(shared_server, raw.chat(tools=[{"type": "function", "function": {"name": "f"}}]))
-    assert (reply.status, reply.error["code"], reply.error["param"]) == (400, "unsupported_parameter", "tools")
+    reply = post(shared_server, raw.chat(web_search_options={}))
+    assert (reply.status, reply.error["code"], reply.error["param"]) == (
+        400,
+        "unsupported_parameter",
+        "web_search_options",
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from completionist.local.conversation import Turn
+from completionist.dialects.history import Turn
 
 CHATML_WITH_DEFAULT_SYSTEM = """\
 {%- if messages[0]['role'] == 'system' -%}
@@ -147,12 +147,24 @@ TEXTS = (
 )
 
 
+Role = Literal["system", "user", "assistant"]
+
+
+def said(role: Role, text: str) -> Turn:
+    return Turn(role=role, content=text)
+
+
+def messages_of(turns: Sequence[Turn]) -> list[Mapping[str, Any]]:
+    """As templates see them."""
+    return [turn.as_message() for turn in turns]
+
+
 def chats() -> list[list[Turn]]:
     """Ordinary shapes, each with a spread of texts."""
     shapes = ("u", "su", "uau", "suau", "uaua", "sua", "suausu", "au", "s", "uu")
-    roles = {"u": "user", "s": "system", "a": "assistant"}
+    roles: dict[str, Role] = {"u": "user", "s": "system", "a": "assistant"}
     return [
-        [Turn(roles[c], TEXTS[(i + offset) % len(TEXTS)]) for i, c in enumerate(shape)]  # type: ignore[arg-type]  # one of three
+        [said(roles[c], TEXTS[(i + offset) % len(TEXTS)]) for i, c in enumerate(shape)]
         for shape in shapes
         for offset in range(len(TEXTS))
     ]
@@ -164,7 +176,7 @@ class Refusal(Exception):
 
 def jinja(source: str, turns: Sequence[Turn], **special_texts: str) -> str:
     """The prompt as Hugging Face's way of using Jinja2 renders it."""
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    messages = messages_of(turns)
     return _jinja_template(source).render(
         messages=messages, tools=None, documents=None, add_generation_prompt=True, **special_texts
     )

@@ -25,6 +25,7 @@ from completionist.engine.mailbox import Mailbox
 from completionist.errors import APIError, ContextLengthExceeded, EngineLost, EngineRestarting, Overloaded, ServerError
 from completionist.local.assemble import Assembly
 from completionist.types.completion import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
+from tests.local.reading import reading
 
 BEGIN: list[TokenEvent] = [Accepted(prompt_tokens=7), Evaluated(cached_tokens=3, cache_write_tokens=4)]
 
@@ -32,7 +33,7 @@ BEGIN: list[TokenEvent] = [Accepted(prompt_tokens=7), Evaluated(cached_tokens=3,
 def run(frames: list[list[TokenEvent]], *, n: int = 1, stop: tuple[str, ...] = ()) -> tuple[list[Delta], list[int]]:
     """All deltas of `frames`, and the choices that the engine was told to stop."""
     stopped: list[int] = []
-    assembly = Assembly(n, stop, Mailbox(n_choices=n, stop=stopped.append, cancel=lambda: None))
+    assembly = Assembly(n, reading(*stop), Mailbox(n_choices=n, stop=stopped.append, cancel=lambda: None))
     return [delta for frame in frames for delta in assembly.feed(frame)], stopped
 
 
@@ -167,7 +168,7 @@ def test_what_a_fault_says_reaches_the_client() -> None:
 
 
 def test_text_before_a_fault_is_not_lost() -> None:
-    assembly = Assembly(1, (), Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
+    assembly = Assembly(1, reading(), Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
     deltas = assembly.feed([*BEGIN, *tokens(b"half"), Failed(WorkerLost(1.0, started=True))])
     assert [next(deltas), next(deltas)] == [Opened(0), Text(0, "half")]
     with pytest.raises(EngineLost):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from completionist.local.conversation import SystemPlace, Turn, place_system_text
+from completionist.dialects.history import Turn
+from completionist.local.conversation import SystemPlace, place_system_text
+from tests.local.templates import Role, said
 
-ROLES = {"s": "system", "u": "user", "a": "assistant"}
+ROLES: dict[str, Role] = {"s": "system", "u": "user", "a": "assistant"}
 
 
 def turns(*spelt: str) -> list[Turn]:
     """`"u:Hello"` is a user turn."""
-    return [Turn(ROLES[role], text) for role, text in (turn.split(":") for turn in spelt)]  # type: ignore[arg-type]  # one of three
+    return [said(ROLES[role], text) for role, text in (turn.split(":") for turn in spelt)]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from completionist.chat.deltas import Text
 from completionist.engine.base import Accepted, End, Evaluated, Likelihood, Token, TokenEvent
 from completionist.engine.mailbox import Mailbox
 from completionist.local.assemble import Assembly
+from tests.local.reading import reading
 
 BEGIN: list[TokenEvent] = [Accepted(prompt_tokens=1), Evaluated(cached_tokens=0, cache_write_tokens=0)]
 
@@ -18,7 +19,7 @@ def token(piece: bytes, *alternatives: Likelihood) -> Token:
 
 def texts(*pieces: bytes, stop: tuple[str, ...] = ()) -> list[tuple[str, list[str]]]:
     """Every `Text` with the tokens listed beside it."""
-    assembly = Assembly(1, stop, Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
+    assembly = Assembly(1, reading(*stop), Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
     events = [*BEGIN, *(token(piece) for piece in pieces), Token(0, 2, b""), End(0, "end_of_turn")]
     deltas = [delta for event in events for delta in assembly.feed([event])]
     return [(delta.text, [one.token for one in delta.logprobs]) for delta in deltas if isinstance(delta, Text)]
@@ -47,7 +48,7 @@ def test_held_back_text_is_listed_when_it_is_shown_after_all() -> None:
 
 @pytest.mark.parametrize(("is_control", "spelled"), [(False, (60, 47)), (True, None)])
 def test_a_control_token_has_no_bytes(*, is_control: bool, spelled: tuple[int, ...] | None) -> None:
-    assembly = Assembly(1, (), Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
+    assembly = Assembly(1, reading(), Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
     events = [*BEGIN, token(b"x", Likelihood(b"</", is_control=is_control, logprob=-2.0))]
     (text,) = [delta for delta in assembly.feed(events) if isinstance(delta, Text)]
     (entry,) = text.logprobs

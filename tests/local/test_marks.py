@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completionist.engine.base import ControlToken, PlainText, Segment, SpecialToken
-from completionist.local.conversation import Turn
 from completionist.local.marks import Marks
 from completionist.local.template import ChatTemplate
 
@@ -28,7 +27,7 @@ marks = Marks(SPECIALS, MARK)
 
 
 def segments(template: str, *contents: str) -> tuple[Segment, ...]:
-    turns = [Turn("user", marks.mark(content)) for content in contents]
+    turns = [{"role": "user", "content": marks.mark(content)} for content in contents]
     return marks.segments(ChatTemplate(template, bos_text="<s>", eos_text="<|im_end|>").render(turns))
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
 import psutil
 import pytest
 
-from completionist.engine.base import ControlToken, PlainText
+from completionist.dialects.history import Turn
+from completionist.engine.base import ControlToken, PlainText, Segment
 from completionist.engine.scripted import CARD
 from completionist.errors import ChatTemplateFailed, ChatTemplateRefusal
-from completionist.local.conversation import Turn
+from completionist.local.frames import Render
 from completionist.local.renderer import ChatTemplateUnusable, Renderer
+from tests.local.templates import said
 
 NEST = "{% set n = namespace(s=['aaaaaaaa']) %}{% for i in range(32) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}"
 """Thirty operations for a text of 40 GB, and none of it counts as fuel."""
@@ -32,14 +34,18 @@ async def renderer(template: str | None) -> AsyncIterator[Renderer]:
         await own.close()
 
 
+async def segments(own: Renderer, turns: Sequence[Turn]) -> tuple[Segment, ...]:
+    return (await own.rendered(lambda: Render(turns=tuple(turns)))).segments
+
+
 def user(text: str) -> list[Turn]:
-    return [Turn("user", text)]
+    return [said("user", text)]
 
 
 def test_a_conversation_becomes_segments() -> None:
     async def main() -> None:
         async with renderer(CARD.chat_template) as own:
-            assert await own.segments([Turn("system", "Be <|im_end|>."), Turn("user", "Hi")]) == (
+            assert await segments(own, [said("system", "Be <|im_end|>."), said("user", "Hi")]) == (
                 ControlToken(1),
                 PlainText("system\nBe <|im_end|>."),
                 ControlToken(2),
@@ -58,7 +64,7 @@ def test_a_conversation_becomes_segments() -> None:
 def test_a_model_without_a_template_gets_chatml() -> None:
     async def main() -> None:
         async with renderer(None) as bare, renderer(CARD.chat_template) as own:
-            assert await bare.segments(user("Hi")) == await own.segments(user("Hi"))
+            assert await segments(bare, user("Hi")) == await segments(own, user("Hi"))
 
     asyncio.run(main())
 
@@ -84,8 +90,8 @@ def _peak_memory_kib_of_renderers(bomb: str) -> int:
 
     async def main() -> None:
         async with renderer(template) as own:
-            mine = asyncio.ensure_future(own.segments(user("now")))
-            others = [asyncio.ensure_future(own.segments(user(f"number {i}"))) for i in range(3)]
+            mine = asyncio.ensure_future(segments(own, user("now")))
+            others = [asyncio.ensure_future(segments(own, user(f"number {i}"))) for i in range(3)]
             with pytest.raises(ChatTemplateFailed, match="chat template"):
                 await mine
             assert await asyncio.gather(*others) == [(PlainText(f"number {i}"),) for i in range(3)]
@@ -104,7 +110,7 @@ def test_a_refusal_is_told_in_the_template_s_words() -> None:
             with pytest.raises(
                 ChatTemplateRefusal, match=r"does not accept these messages: One at a time\."
             ) as refusal:
-                await own.segments([*user("a"), *user("b")])
+                await segments(own, [*user("a"), *user("b")])
             assert (refusal.value.status, refusal.value.param) == (400, "messages")
 
     asyncio.run(main())
@@ -114,11 +120,11 @@ def test_who_leaves_does_not_leave_an_answer_to_the_next() -> None:
     async def main() -> None:
         async with renderer(CARD.chat_template) as own:
             for i in range(50):
-                leaving = asyncio.ensure_future(own.segments(user("secret " * 1000)))
+                leaving = asyncio.ensure_future(segments(own, user("secret " * 1000)))
                 await asyncio.sleep(0.0002 * (i % 5))
                 leaving.cancel()
-                segments = await own.segments(user(f"mine {i}"))
-                assert PlainText(f"user\nmine {i}") in segments
+                found = await segments(own, user(f"mine {i}"))
+                assert PlainText(f"user\nmine {i}") in found
 
     asyncio.run(main())
 
@@ -132,7 +138,7 @@ def test_a_process_that_was_killed_is_replaced_and_one_that_is_closed_is_gone() 
             (worker,) = workers()
             worker.kill()
             worker.wait()
-            assert len(await own.segments(user("Hi"))) == 6
+            assert len(await segments(own, user("Hi"))) == 6
         assert workers() == []
 
     asyncio.run(main())
@@ -143,6 +149,6 @@ def test_a_long_conversation_is_rendered_whole() -> None:
 
     async def main() -> None:
         async with renderer(CARD.chat_template) as own:
-            assert PlainText(f"user\n{text}") in await own.segments(user(text))
+            assert PlainText(f"user\n{text}") in await segments(own, user(text))
 
     asyncio.run(main())

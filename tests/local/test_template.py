@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from completionist.local.conversation import SystemPlace, Turn
+from completionist.local.conversation import SystemPlace
 from completionist.local.template import FALLBACK, ChatTemplate, TemplateFault, TemplateRefusal
 from tests.local import templates
-from tests.local.templates import FAMILIES, chats, jinja
+from tests.local.templates import FAMILIES, chats, jinja, messages_of, said
 
 BOS, EOS = "<s>", "</s>"
 
@@ -25,9 +25,9 @@ def test_every_chat_is_rendered_or_refused_as_jinja_does(source: str) -> None:
             expected = jinja(source, chat, bos_token=BOS, eos_token=EOS)
         except templates.Refusal as refusal:
             with pytest.raises(TemplateRefusal, match=str(refusal).split("/")[0]):
-                template.render(chat)
+                template.render(messages_of(chat))
         else:
-            assert template.render(chat) == expected
+            assert template.render(messages_of(chat)) == expected
             n_rendered += 1
     assert n_rendered >= 8
 
@@ -50,8 +50,8 @@ def test_where_system_text_may_stand_is_found_by_trying(source: str, place: Syst
 
 def test_json_is_written_as_hugging_face_writes_it() -> None:
     source = "{{ messages | tojson }}{{ messages | tojson(indent=2) }}"
-    turns = [Turn("user", "<é> & '山' \"\u2028")]
-    assert compiled(source).render(turns) == jinja(source, turns)
+    turns = [said("user", "<é> & '山' \"\u2028")]
+    assert compiled(source).render(messages_of(turns)) == jinja(source, turns)
 
 
 HOSTILE = {
@@ -96,19 +96,19 @@ def test_what_is_broken_or_hostile_is_refused_when_it_is_loaded(source: str) -> 
 )
 def test_nothing_of_python_is_in_reach_by_another_spelling(expression: str) -> None:
     source = "{{ messages[0].content }}{% if messages | length == 1 %}{{ " + expression + " }}{% endif %}"
-    assert compiled(source).render([Turn("user", "hello")]) == "hello"
+    assert compiled(source).render([{"role": "user", "content": "hello"}]) == "hello"
 
 
 def test_a_template_may_turn_on_a_conversation_that_was_not_tried() -> None:
     source = "{{ messages[0].content }}{% if 'now' in messages[0].content %}{{ 'a' * 1000000000 }}{% endif %}"
     template = compiled(source)
     with pytest.raises(TemplateFault):
-        template.render([Turn("user", "now")])
-    assert template.render([Turn("user", "later")]) == "later"
+        template.render([{"role": "user", "content": "now"}])
+    assert template.render([{"role": "user", "content": "later"}]) == "later"
 
 
 def test_long_conversations_are_no_abuse() -> None:
     template = compiled(templates.CHATML_WITH_DEFAULT_SYSTEM)
-    for chat in ([Turn("user", "x" * 5_000_000)], [Turn("user", "x")] * 20_000):
-        rendered = template.render(chat)
-        assert rendered.count("x") == sum(len(turn.content) for turn in chat)
+    for chat in ([said("user", "x" * 5_000_000)], [said("user", "x")] * 20_000):
+        rendered = template.render(messages_of(chat))
+        assert rendered.count("x") == sum(len(turn.content or "") for turn in chat)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from completionist.dialects.history import Turn
 from completionist.engine.base import ControlToken, SpecialToken
 from completionist.engine.llama.capi import Native, ffi
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.model import Model
-from completionist.local.conversation import Turn
 from completionist.local.frames import Render, Rendered, Setup
 from completionist.local.render_worker import PromptRenderer
 from completionist.local.template import ChatTemplate
-from tests.local.templates import CHATML_WITH_DEFAULT_SYSTEM, chats, jinja
+from tests.local.templates import CHATML_WITH_DEFAULT_SYSTEM, chats, jinja, messages_of, said
 
 pytestmark = pytest.mark.model
 
@@ -40,7 +40,7 @@ def renderer_of(model: Model, template: str, extra: Sequence[SpecialToken] = ())
 
 
 def ids_of(model: Model, renderer: PromptRenderer, turns: Sequence[Turn]) -> list[int]:
-    answer = renderer.answer(Render(tuple(turns)))
+    answer = renderer.answer(Render(turns=tuple(turns)))
     assert isinstance(answer, Rendered)
     return model.tokenise(answer.segments)
 
@@ -66,11 +66,11 @@ def test_every_special_token_in_a_message_is_text(model: Model) -> None:
     assert {"<|im_start|>", "<|im_end|>", "<|endoftext|>"} <= set(literals)
     special_ids = {special.id for special in specials}
     harmless = ids_of(
-        model, renderer, [Turn("system", "s"), Turn("user", "u"), Turn("assistant", "a"), Turn("user", "v")]
+        model, renderer, [said("system", "s"), said("user", "u"), said("assistant", "a"), said("user", "v")]
     )
     for joint in ("", " ", "\n", "<"):
         text = joint.join(literals)
-        turns = [Turn("system", text), Turn("user", text), Turn("assistant", text), Turn("user", text[::-1] + text)]
+        turns = [said("system", text), said("user", text), said("assistant", text), said("user", text[::-1] + text)]
         ids = ids_of(model, renderer, turns)
         assert [i for i in ids if i in special_ids] == [i for i in harmless if i in special_ids]
         assert text.encode() in b"".join(model.piece(i) for i in ids)
@@ -95,9 +95,9 @@ def generated_chats(n: int) -> list[list[Turn]]:
         return "".join(word + dice.choice([" ", " ", " ", "", "\n", "  ", "\n\n", ", "]) for word in words)
 
     def chat() -> list[Turn]:
-        lead = [Turn("system", text())] if dice.random() < 0.5 else []
-        middle = [Turn("user" if i % 2 == 0 else "assistant", text()) for i in range(2 * dice.randint(0, 3))]
-        return [*lead, *middle, Turn("user", text())]
+        lead = [said("system", text())] if dice.random() < 0.5 else []
+        middle = [said("user" if i % 2 == 0 else "assistant", text()) for i in range(2 * dice.randint(0, 3))]
+        return [*lead, *middle, said("user", text())]
 
     return [chat() for _ in range(n)]
 
@@ -115,7 +115,9 @@ def test_the_model_s_own_template_renders_as_jinja_does(model: Model) -> None:
     source = own_template(model)
     template = ChatTemplate(source, bos_text=model.bos_text, eos_text=model.eos_text)
     for chat in chats():
-        assert template.render(chat) == jinja(source, chat, bos_token=model.bos_text, eos_token=model.eos_text)
+        assert template.render(messages_of(chat)) == jinja(
+            source, chat, bos_token=model.bos_text, eos_token=model.eos_text
+        )
 
 
 def test_user_defined_tokens_are_cut_apart_in_client_text_only(model: Model) -> None:
@@ -124,7 +126,7 @@ def test_user_defined_tokens_are_cut_apart_in_client_text_only(model: Model) -> 
     renderer = renderer_of(
         model, "function|{{ messages[0].content }}", [SpecialToken(word, "function", "user_defined")]
     )
-    answer = renderer.answer(Render((Turn("user", "a function"),)))
+    answer = renderer.answer(Render(turns=(said("user", "a function"),)))
     assert isinstance(answer, Rendered)
     assert answer.segments[0] == ControlToken(word)
     ids = model.tokenise(answer.segments)

@@ -36,6 +36,10 @@ class DirectBackend:
     def card(self) -> ModelCard:
         return self._engine.card
 
+    @property
+    def can_think(self) -> bool:
+        return False
+
     async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         n = request.n or 1
         generation = self._engine.submit(_prompt(request, caller, n))

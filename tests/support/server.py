@@ -89,6 +89,8 @@ class RunningServer:
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
         served = with_profile(Served(id=MODEL, created=CREATED, owned_by="tests"), settings)
         answering = backend(self.engine)
+        if isinstance(answering, LocalBackend):
+            await answering.start()
         self.store = SqlStore(settings.store)
         if settings.store.url is not None:  # the others keep nothing
             await self.store.start()

@@ -5,7 +5,6 @@ Four fields are in no table because what they do does not show in the answer: `u
 user to the operator, in the access log (2.6), `store` keeps the answer, if the operator lets it (`chat.service`), and
 `metadata` is kept with it, so that without `store` there is nothing to keep it with (2.5). `audio` only says how speech
 would be made; `modalities` asks for it (2.5).
-`function_call`, `tool_choice` and `parallel_tool_calls` cannot come without tools.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from completionist.chat.gate import check_profile
 from completionist.chat.profiles import OPEN, Profile
 from completionist.engine.base import ModelCard
 from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue, echo
-from completionist.types.messages import AssistantMessage, FunctionMessage, Message
+from completionist.types.messages import AssistantMessage, Message
 from completionist.types.parts import Part
 from completionist.types.refusals import InvalidLogitBiasKey, UnsupportedContent
 from completionist.types.request import ChatRequest
@@ -37,50 +36,34 @@ def _only(*values: object) -> Callable[[Any], bool]:
 
 NOT_BUILT = (
     # A row goes when its field gets its effect. In the order of section 2.3; null never asks for anything.
-    Row("functions", _only()),
-    Row("tools", _only()),
     Row("modalities", lambda modalities: "audio" not in modalities, "No speech synthesis is installed."),
     Row("moderation", _only(), "No classifier is configured."),
-    Row("response_format", lambda response_format: response_format.type == "text"),
-    Row("reasoning_effort", _only()),
-    Row("prediction", _only(), "No verification of predictions is available."),
     Row("web_search_options", _only(), "No search provider is configured."),
 )
 
-MESSAGE_FEATURES_NOT_BUILT = (
-    # What a prompt does not show of a message.
-    Row("name", _only(), "Names of participants are not part of its prompt."),
-    Row("tool_calls", _only()),
-    Row("function_call", _only()),
-)
 
-_ROLES_SHOWN = ("system", "assistant", "user", "developer")
-"""Tool messages are shown with the calls they answer, and cannot come without them."""
-
-
-def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN) -> None:
+def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can_think: bool) -> None:
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
     check_profile(request, profile)
     for i, message in enumerate(request.messages):
         _check_message(i, message)
     _check_token_ids(request, card)
-    _check_rows(request, NOT_BUILT)
+    _check_rows(request)
+    if request.reasoning_effort not in (None, "none") and not can_think:
+        raise UnsupportedValue("reasoning_effort", f"'{request.reasoning_effort}'", ("none",))
 
 
-def _check_rows(value: ChatRequest | Message, rows: tuple[Row, ...], at: str = "") -> None:
-    for row in rows:
-        sent = getattr(value, row.field, None)
+def _check_rows(request: ChatRequest) -> None:
+    for row in NOT_BUILT:
+        sent = getattr(request, row.field)
         if sent is not None and not row.asks_nothing(sent):
-            raise UnsupportedParameter(f"{at}{row.field}", row.reason)
+            raise UnsupportedParameter(row.field, row.reason)
 
 
 def _check_message(i: int, message: Message) -> None:
-    if isinstance(message, FunctionMessage):
-        raise UnsupportedValue(f"messages[{i}].role", "'function'", _ROLES_SHOWN)
     if isinstance(message.content, tuple):
         for j, part in enumerate(message.content):
             _check_part(i, j, part)
-    _check_rows(message, MESSAGE_FEATURES_NOT_BUILT, f"messages[{i}].")
     if isinstance(message, AssistantMessage) and message.audio is not None:
         raise InvalidValue(
             f"messages[{i}].audio.id",

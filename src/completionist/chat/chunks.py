@@ -2,7 +2,7 @@
 
 Opened      {"index":0,"delta":{"role":"assistant","content":"","refusal":null},…}
 Text        {"index":0,"delta":{"content":"High"},…}
-CallOpened  {"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_…","type":"function","function":{"name":"f","arguments":""}}]},…}
+CallOpened  {"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_…","type":"function","function":{"name":"f",…}}]},…}
 CallText    {"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\\"x\\":"}}]},…}
 Closed      {"index":0,"delta":{},…,"finish_reason":"stop"}
 Totals      "choices":[],"usage":{…}                            only with `include_usage`

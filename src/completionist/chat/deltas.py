@@ -85,6 +85,11 @@ class ChatBackend(Protocol):
         """What the model is; known once the backend has started, and kept across restarts of its engine."""
         ...
 
+    @property
+    def can_think(self) -> bool:
+        """Whether the model has a way of thinking before it answers."""
+        ...
+
     def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises `APIError` at the first step for what cannot be answered."""
         ...

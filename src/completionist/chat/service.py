@@ -62,7 +62,7 @@ class ChatService:
     def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
-        check(request, backend.card, self.backends.profile(request.model))
+        check(request, backend.card, self.backends.profile(request.model), can_think=backend.can_think)
         keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
         return Answer(backend, request, caller, keeper)
 

@@ -16,11 +16,17 @@ import msgspec
 
 from completionist.dialects.harmony_channels import MessageChannels
 from completionist.dialects.history import History, Turn, written_for
-from completionist.dialects.parser import FormParser, Parser
-from completionist.engine.base import GrammarSpec, ModelCard
+from completionist.dialects.parser import FormParser, Parser, warm_up
+from completionist.engine.base import ControlToken, GrammarSpec, ModelCard, PlainText, Segment
 from completionist.grammar.compile import Layout, ThinkingState, answer_grammar
 from completionist.grammar.forms import Offer
 from completionist.text.channels import Channels, as_control, split_controls
+
+
+def segments_of(text: str, card: ModelCard) -> tuple[Segment, ...]:
+    """`text` of ours as part of a prompt; control tokens in it are those of the model."""
+    ids = Vocabulary(card).control_ids
+    return tuple(ControlToken(ids[piece]) if is_token else PlainText(piece) for piece, is_token in split_controls(text))
 
 
 class Vocabulary:
@@ -48,6 +54,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     history: History = History()
     is_message_wise: bool = False
     """Every stretch has a header that names its channel (harmony)."""
+
+    def warm_up(self) -> None:
+        """Make what all parsers share; until then the first of them takes long."""
+        warm_up(self.layout.forms)
 
     def parser(self, offer: Offer | None, thinking: ThinkingState) -> Parser:
         """For one choice. `offer` None: nothing may be called, and what looks like a call is text."""
@@ -78,6 +88,23 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         if end.endswith(_spelled(thinking.opening).rstrip()):
             return "open"
         return "closed" if end.endswith(_spelled(thinking.closing).rstrip()) else "possible"
+
+    def written_thinking(self, state: ThinkingState, *, wanted: Literal["open", "closed"]) -> tuple[str, ThinkingState]:
+        """What has to be written behind a prompt so that thinking is open, or is over before it began; and the state then.
+
+        A family with headers opens its messages itself: there the grammar decides which may come.
+        """
+        thinking = self.layout.thinking
+        if thinking is None or state == wanted or (state == "closed" and wanted == "open"):
+            return "", state
+        if self.is_message_wise:
+            return "", wanted if wanted == "closed" else state
+        opening = f"{thinking.opening}\n" if state == "possible" else ""
+        return (opening, "open") if wanted == "open" else (f"{opening}{self.thinking_end()}", "closed")
+
+    def thinking_end(self) -> str:
+        """What ends thinking that has gone on for too long; empty for a model that does not think."""
+        return f"\n{self.layout.thinking.closing}\n\n" if self.layout.thinking else ""
 
     def write(self, turns: Sequence[Turn]) -> list[Turn]:
         """Turns as this family's template takes them."""

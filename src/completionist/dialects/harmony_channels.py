@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from completionist.text.channels import Content, Span, Thought, as_control, split_controls
+from completionist.text.channels import Content, Phase, Span, Thought, as_control, split_controls
 
 CHANNEL = as_control("<|channel|>")
 MESSAGE = as_control("<|message|>")
@@ -31,6 +31,12 @@ class MessageChannels:
         self._header = ""
         self._kind: type[Content | Thought] | None = None  # None: in a header
         self._at = 0
+
+    @property
+    def phase(self) -> Phase:
+        if self._kind is None:
+            return "undecided"
+        return "thinking" if self._kind is Thought else "answer"
 
     def feed(self, text: str) -> list[Span]:
         given: list[Span] = []

@@ -15,6 +15,7 @@ import msgspec
 
 from completionist.grammar.forms import INPUT_KEY
 from completionist.types.messages import AssistantMessage, FunctionMessage, Message, ToolMessage
+from completionist.types.schemas import MAX_NESTING, nesting
 from completionist.types.tools import FunctionToolCall, ToolCall
 
 _ID_CHARACTERS = 9
@@ -113,11 +114,12 @@ def _template_call(call: Call, has_text_arguments: bool) -> dict[str, Any]:
 
 
 def _decoded(arguments: str) -> object:
-    """Templates write arguments with `tojson`; what is no JSON stays a string, as it was sent."""
+    """Templates write arguments with `tojson`; what is no JSON stays a string, as it was sent, and so does a maze."""
     try:
-        return json.loads(arguments)
-    except ValueError:
+        decoded = json.loads(arguments)
+    except (ValueError, RecursionError):
         return arguments
+    return decoded if nesting(decoded) <= MAX_NESTING else arguments
 
 
 def _dumped(value: object) -> str:

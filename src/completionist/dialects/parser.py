@@ -18,6 +18,7 @@ from completionist.grammar.forms import INPUT_CLOSING, INPUT_OPENING, Callable, 
 from completionist.text.arguments import Arguments, JSONString, JSONValue, RawText
 from completionist.text.channels import (
     Content,
+    Phase,
     Span,
     Thought,
     as_control,
@@ -51,6 +52,11 @@ Event = Content | Thought | CallBegan | CallPiece | CallEnded
 class Parser(Protocol):
     """One choice. `feed` takes decoded text, and control tokens as `as_control` writes them, never cut in two."""
 
+    @property
+    def phase(self) -> Phase:
+        """What comes next."""
+        ...
+
     def feed(self, text: str) -> list[Event]: ...
 
     def finish(self) -> list[Event]: ...
@@ -58,6 +64,9 @@ class Parser(Protocol):
 
 class Splitter(Protocol):
     """Tells thinking from the rest, like `Channels`."""
+
+    @property
+    def phase(self) -> Phase: ...
 
     def feed(self, text: str) -> list[Span]: ...
 
@@ -70,6 +79,10 @@ class FormParser:
     def __init__(self, channels: Splitter, forms: Sequence[Form], offer: Offer | None) -> None:
         self._channels = channels
         self._calls = _Calls(forms, offer) if offer and forms else None
+
+    @property
+    def phase(self) -> Phase:
+        return self._channels.phase
 
     def feed(self, text: str) -> list[Event]:
         return self._read(self._channels.feed(text))
@@ -254,6 +267,12 @@ class _Heads(NamedTuple):
     lead: re.Pattern[str]
     """One character that any first head begins with."""
     first_or_beginning: re.Pattern[str]
+
+
+def warm_up(forms: Sequence[Form]) -> None:
+    """Compile what calls in these forms begin with: some tens of milliseconds, once for a process."""
+    for kinds in ({False}, {True}, {False, True}):
+        _heads(tuple(forms), frozenset(kinds))
 
 
 @lru_cache(maxsize=64)

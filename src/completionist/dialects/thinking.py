@@ -7,10 +7,31 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal
+
 from completionist.engine.base import ModelCard
 from completionist.text.channels import Thinking, as_control
 
 _MARKERS = (("<think>", "", "</think>"), ("[THINK]", "", "[/THINK]"), ("<|channel>", "thought\n", "<channel|>"))
+
+
+Way = Literal["levels", "switch", "always"]
+"""How a template lets thinking be steered: by a level, by turning it on or off, or not at all (contract 13.2)."""
+
+_SWITCH = re.compile(r"\b(enable_thinking)\b|\b(?:if|and|or|not)\s+(thinking)\b")
+
+
+def way_of(template: str) -> Way:
+    """Of a template whose model can think."""
+    if "reasoning_effort" in template:
+        return "levels"
+    return "switch" if _SWITCH.search(template) else "always"
+
+
+def switches_of(template: str) -> set[str]:
+    """The variables that turn thinking on or off."""
+    return {name for found in _SWITCH.finditer(template) for name in found.groups() if name}
 
 
 def thinking_of(card: ModelCard) -> Thinking | None:

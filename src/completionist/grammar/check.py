@@ -41,7 +41,7 @@ class ClientGrammar(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
 
     def refusal(self, reason: str) -> InvalidRequest:
-        if self.part.kind == "schema":
+        if self.part.kind in ("schema", "strict_schema"):
             return InvalidSchema(self.param, self.subject, reason, code=self.code)
         return InvalidRequest(f"Invalid {self.part.kind} grammar: {reason}", param=self.param)
 
@@ -55,11 +55,14 @@ class GrammarChecks:
         self._process: subprocess.Popen[bytes] | None = None
         self._sound: OrderedDict[bytes, None] = OrderedDict()
 
-    async def check(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec) -> None:
-        """Raises `InvalidRequest` for the first of `clients` that cannot be used. A caller may leave at any time."""
+    async def check(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec | None) -> None:
+        """`whole` is the grammar of the answer, None where all of them are given and none is called upon.
+
+        Raises `InvalidRequest` for the first of `clients` that cannot be used. A caller may leave at any time.
+        """
         if clients:
             loop = asyncio.get_running_loop()
-            fault = await loop.run_in_executor(self._thread, self._fault, clients, whole)
+            fault = await loop.run_in_executor(self._thread, self._fault, clients, whole or _NOTHING)
             if fault is not None:
                 raise clients[fault.part].refusal(fault.reason)
 

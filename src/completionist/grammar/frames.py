@@ -16,9 +16,9 @@ HEADER = struct.Struct("<I")
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One grammar of a client; a schema is JSON text."""
+    """One grammar of a client; a schema is JSON text, a strict one must be in the subset of section 7.2."""
 
-    kind: Literal["schema", "lark", "regex"]
+    kind: Literal["schema", "strict_schema", "lark", "regex"]
     source: str
 
 

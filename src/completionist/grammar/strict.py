@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from completionist.errors import echo
-from completionist.types.refusals import InvalidSchema
 from completionist.types.schemas import Path, Schema, context, root_fault
 
 MAX_PROPERTIES = 5000
@@ -51,13 +50,6 @@ class Node(NamedTuple):
 T = TypeVar("T", dict[str, Any], list[Any])
 
 Rule = Callable[[Node], str | None]
-
-
-def check_strict(schema: Schema, *, param: str, subject: str, code: str | None) -> None:
-    """Raise `InvalidSchema` unless `schema` is in the subset. `subject`: `function 'f'` or `response_format 'name'`."""
-    fault = find_fault(schema)
-    if fault is not None:
-        raise InvalidSchema(param, subject, fault, code=code)
 
 
 def find_fault(schema: Schema) -> str | None:

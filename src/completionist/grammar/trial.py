@@ -17,7 +17,7 @@ from completionist.grammar.bounds import parser_limits
 from completionist.grammar.frames import Fault, Part
 from completionist.grammar.lark import OPTIONS_KEY, json_value, regex
 from completionist.grammar.limits import expression_fault, lark_fault, regex_fault
-from completionist.grammar.strict import NOT_AT_TOP
+from completionist.grammar.strict import NOT_AT_TOP, find_fault
 from completionist.types.schemas import Path, Schema, context, nesting, subschemas
 
 _MAX_TRIALS = 300
@@ -45,11 +45,17 @@ class Trials:
     def _part_fault(self, part: Part) -> str | None:
         match part.kind:
             case "schema":
-                return _SchemaTrial(self, json.loads(part.source)).fault()
+                return self._schema_fault(json.loads(part.source))
+            case "strict_schema":
+                schema = json.loads(part.source)
+                return find_fault(schema) or self._schema_fault(schema)
             case "lark":
                 return lark_fault(part.source) or self._error(_rules(part.source))
             case "regex":
                 return regex_fault(part.source) or self._error(_rules(f"start: {regex(part.source)}"))
+
+    def _schema_fault(self, schema: Schema) -> str | None:
+        return _SchemaTrial(self, schema).fault()
 
     def compiles(self, schema: Schema) -> bool:
         return self._error(GrammarSpec(f"start: {json_value(schema)}", has_client_rules=False)) is None

@@ -1,13 +1,17 @@
-"""Token events → deltas: bytes → characters → stop strings → text. One path for streamed and plain answers."""
+"""Token events → deltas: bytes → characters → thinking, text and calls → visible text. One path for streamed and plain."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
-from completionist.chat.deltas import Closed, Delta, Opened, Text, Totals
+import msgspec
+
+from completionist import ids
+from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
+from completionist.dialects.base import Dialect
+from completionist.dialects.parser import CallBegan, CallEnded, CallPiece, Event
 from completionist.engine.base import (
     Accepted,
     End,
@@ -33,34 +37,53 @@ from completionist.errors import (
     Overloaded,
     ServerError,
 )
+from completionist.grammar.compile import ThinkingState
+from completionist.grammar.forms import Offer
 from completionist.local.likelihood import token_logprob
+from completionist.local.visible import VisibleText
 from completionist.log import emit
-from completionist.text.stops import StopStrings
+from completionist.text.channels import Content, Phase, Thought, as_control
 from completionist.text.utf8 import Characters
-from completionist.types.completion import (
-    CompletionTokensDetails,
-    FinishReason,
-    PromptTokensDetails,
-    TokenLogprob,
-    Usage,
-)
+from completionist.types.completion import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
 
 _log = logging.getLogger(__name__)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """How the choices of an answer are read."""
+
+    dialect: Dialect
+    controls: Mapping[int, str]
+    """Spellings of the model's control tokens, by id."""
+    thinking: ThinkingState = "closed"
+    offer: Offer | None = None
+    """What may be called; None: nothing."""
+    is_forced_by_name: bool = False
+    is_legacy: bool = False
+    """Calls are those of the deprecated `functions`."""
+    stop_strings: tuple[str, ...] = ()
+    shows_reasoning: bool = False
 
 
 class Assembler:
     """One choice: tokens in, deltas out."""
 
-    def __init__(self, index: int, stop_strings: Sequence[str]) -> None:
+    def __init__(self, index: int, reading: Reading) -> None:
         self.index = index
         self.n_tokens = 0
         """Tokens of the answer: a trimmed stop string and the end-of-turn token are among them, what came later is not."""
+        self.n_reasoning_tokens = 0
+        """Of these the ones of its thinking, markers included."""
+        self._reading = reading
         self._characters = Characters()
-        self._stops = StopStrings(stop_strings)
-        self._texts: list[str] = []
-        self._n_characters = self._n_shown = 0
-        self._unshown: deque[tuple[int, TokenLogprob]] = deque()
-        """Tokens of which nothing is shown yet, each with the first character that it has a part in."""
+        self._n_characters = 0
+        self._parser = reading.dialect.parser(reading.offer, reading.thinking)
+        self._visible = VisibleText(reading.stop_strings, may_call=reading.offer is not None)
+        self._n_undecided_tokens = 0
+        self._pieces: list[str] = []
+        """Of the arguments of the last call, not in a delta yet."""
+        self._ready: list[Delta] = []
+        self._has_called = False
         self._end_reason: EndReason | None = None
         self._is_closed = False
 
@@ -72,50 +95,93 @@ class Assembler:
     def feed(self, token: Token) -> bool:
         """Add a token. Returns whether it completed a stop string."""
         self.n_tokens += 1
+        start, phase = self._n_characters, self._parser.phase
+        text = self._decoded(token)
+        self._n_characters += len(text)
         if token.likelihood and token.piece:  # control tokens are never part of the text
-            self._unshown.append((self._n_characters, token_logprob(token.likelihood, token.alternatives)))
-        self._add(self._characters.feed(token.piece))
+            logprob = token_logprob(token.likelihood, token.alternatives)
+            self._visible.list_token(start, self._n_characters, logprob)
+        self._read(self._parser.feed(text))
+        self._count_reasoning(phase, self._parser.phase)
         return self.is_over
 
     def finish(self, reason: EndReason) -> None:
         """No token will come."""
         self._end_reason = reason
-        self._add(self._characters.finish())
-        self._show(self._stops.finish())
+        self._read(self._parser.feed(self._characters.finish()))
+        self._read(self._parser.finish())
+        self._visible.finish()
 
     def deltas(self) -> Iterator[Delta]:
-        """What is new since the last time: one `Text` however many tokens made it, and once `Closed`."""
-        text = "".join(self._texts)
-        self._texts.clear()
-        if text:
-            yield Text(self.index, text, tuple(self._shown_logprobs()))
+        """What is new since the last time: one delta of a kind however many tokens made it, and once `Closed`."""
+        self._flush()
+        yield from self._ready
+        self._ready.clear()
         if self._end_reason and not self._is_closed:
             self._is_closed = True
-            yield Closed(self.index, finish_reason(self._end_reason))
+            yield Closed(self.index, finish_reason(self._end_reason, self._reading, has_called=self._has_called))
 
-    def _add(self, text: str) -> None:
-        self._n_characters += len(text)
-        self._show(self._stops.feed(text))
-        if self._stops.is_met:
-            self._end_reason = "stopped"
+    def _decoded(self, token: Token) -> str:
+        spelling = self._reading.controls.get(token.id) if not token.piece else None
+        if spelling is None:
+            return self._characters.feed(token.piece)
+        return self._characters.finish() + as_control(spelling)
 
-    def _show(self, text: str) -> None:
-        self._texts.append(text)
-        self._n_shown += len(text)
+    def _read(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case Content():
+                    self._visible.feed(event)
+                    if self._visible.is_stopped:
+                        self._end_reason = "stopped"
+                        return
+                case Thought():
+                    if self._reading.shows_reasoning:
+                        self._ready.append(Reasoning(self.index, event.text))
+                case CallBegan():
+                    self._open_call(event)
+                case CallPiece():
+                    self._pieces.append(event.text)
+                case CallEnded():
+                    pass  # the next call, or the end of the choice, says as much
 
-    def _shown_logprobs(self) -> Iterator[TokenLogprob]:
-        """Those of tokens whose text has begun to be shown; what a stop string took away stays unlisted (contract 5.3)."""
-        while self._unshown and self._unshown[0][0] < self._n_shown:
-            yield self._unshown.popleft()[1]
+    def _open_call(self, call: CallBegan) -> None:
+        self._visible.before_call()
+        self._flush()
+        self._has_called = True
+        if self._reading.is_legacy:
+            opened = CallOpened(self.index, "legacy", "", call.name)
+        else:
+            opened = CallOpened(self.index, "custom" if call.is_custom else "function", ids.call_id(), call.name)
+        self._ready.append(opened)
+
+    def _flush(self) -> None:
+        """Text that waits beside arguments came after them: what came before was flushed when the call opened."""
+        text, logprobs = self._visible.take()
+        if self._pieces:
+            self._ready.append(CallText(self.index, "".join(self._pieces)))
+            self._pieces.clear()
+        if text:
+            self._ready.append(Text(self.index, text, logprobs))
+
+    def _count_reasoning(self, before: Phase, after: Phase) -> None:
+        """Both markers count; an opening one may be several tokens, and shows itself with the last of them."""
+        if "thinking" in (before, after):
+            self.n_reasoning_tokens += 1 + self._n_undecided_tokens
+            self._n_undecided_tokens = 0
+        elif after == "undecided":
+            self._n_undecided_tokens += 1
+        else:
+            self._n_undecided_tokens = 0
 
 
 class Assembly:
     """One answer: the events of a generation in, the deltas of all choices out, in the order that the seam promises."""
 
-    def __init__(self, n: int, stop_strings: Sequence[str], generation: Generation) -> None:
+    def __init__(self, n: int, reading: Reading, generation: Generation) -> None:
         self._generation = generation
-        self._choices = [Assembler(index, stop_strings) for index in range(n)]
-        self._n_ended = 0
+        self._choices = [Assembler(index, reading) for index in range(n)]
+        self._n_ended = self._n_predicted = self._n_mispredicted = 0
         self._accepted = Accepted(prompt_tokens=0)
         self._evaluated = Evaluated(cached_tokens=0, cache_write_tokens=0)
 
@@ -142,6 +208,8 @@ class Assembly:
     def _continue(self, choice: Assembler, event: Token | End) -> None:
         if isinstance(event, End):
             self._n_ended += 1
+            self._n_predicted += event.accepted_prediction_tokens
+            self._n_mispredicted += event.rejected_prediction_tokens
         if choice.is_over:  # the engine was told to stop, a step ago
             return
         if isinstance(event, End):
@@ -152,7 +220,7 @@ class Assembly:
     def _usage(self) -> Usage:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""
         prompt_tokens = self._accepted.prompt_tokens
-        completion_tokens = sum(choice.n_tokens for choice in self._choices)
+        completion_tokens = sum(choice.n_tokens for choice in self._choices) + self._n_mispredicted
         return Usage(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
@@ -161,7 +229,11 @@ class Assembly:
                 cached_tokens=self._evaluated.cached_tokens,
                 cache_write_tokens=self._evaluated.cache_write_tokens,
             ),
-            completion_tokens_details=CompletionTokensDetails(),
+            completion_tokens_details=CompletionTokensDetails(
+                reasoning_tokens=sum(choice.n_reasoning_tokens for choice in self._choices),
+                accepted_prediction_tokens=self._n_predicted,
+                rejected_prediction_tokens=self._n_mispredicted,
+            ),
         )
 
 
@@ -170,9 +242,13 @@ def _deltas(choices: Iterable[Assembler]) -> Iterator[Delta]:
         yield from choice.deltas()
 
 
-def finish_reason(reason: EndReason) -> FinishReason:
-    """The only place that decides it (contract 5.2)."""
-    return "length" if reason == "length" else "stop"
+def finish_reason(reason: EndReason, reading: Reading, *, has_called: bool) -> FinishReason:
+    """The only place that decides it (contract 4.3, 5.2)."""
+    if reason == "length":
+        return "length"
+    if not has_called or reading.is_forced_by_name:
+        return "stop"
+    return "function_call" if reading.is_legacy else "tool_calls"
 
 
 def raise_fault(fault: Fault) -> NoReturn:

@@ -2,46 +2,120 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
+
+import msgspec
 
 from completionist.chat.deltas import Delta
-from completionist.engine.base import ModelCard, TokenEngine
-from completionist.local.assemble import Assembly
+from completionist.dialects.base import segments_of
+from completionist.dialects.choose import choose
+from completionist.engine.base import ModelCard, Prompt, ThinkingBudget, TokenEngine
+from completionist.grammar.check import GrammarChecks
+from completionist.grammar.compile import ThinkingState
+from completionist.local.assemble import Assembly, Reading
 from completionist.local.caching import with_breakpoint_marks
-from completionist.local.prepare import n_choices, prompt_of, turns_of
+from completionist.local.card import card_as_served
+from completionist.local.constraints import client_grammars, is_forced_by_name, offer_in, schema_of
+from completionist.local.effort import Plan, plan_of
+from completionist.local.frames import Render
+from completionist.local.prepare import prompt_of, question_of
 from completionist.local.renderer import Renderer
-from completionist.local.verbosity import with_verbosity
+from completionist.settings import ServedSettings
 from completionist.types.caller import Caller
 from completionist.types.request import ChatRequest
+
+_AS_IT_IS = ServedSettings()
 
 
 class LocalBackend:
     """Answers chat requests with a token engine that has started. `start` before use; the engine stays its owner's."""
 
-    def __init__(self, engine: TokenEngine) -> None:
+    def __init__(self, engine: TokenEngine, said: ServedSettings = _AS_IT_IS) -> None:
+        """Raises `DialectUnfit` or `TemplateUnreadable`, both `OperatorError`s."""
         self._engine = engine
-        self._renderer = Renderer(engine.card)
+        self._said = said
+        self._card = card_as_served(engine.card, said)
+        self._dialect = choose(self._card, said.dialect)
+        self._renderer = Renderer(self._card)
+        self._checks = GrammarChecks()
+        self._controls = {token.id: token.text for token in self._card.specials if token.kind == "control"}
 
     @property
     def card(self) -> ModelCard:
-        return self._engine.card
+        return self._card
+
+    @property
+    def can_think(self) -> bool:
+        return self._dialect.layout.thinking is not None
 
     async def start(self) -> None:
         """Raises `ChatTemplateUnusable`, an `OperatorError`, where the model's chat template does not work."""
         await self._renderer.start()
+        await asyncio.to_thread(self._dialect.warm_up)
 
     async def close(self) -> None:
         await self._renderer.close()
+        await self._checks.close()
 
     async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises the `APIError` of what goes wrong, before the first delta or between two."""
-        shown = with_breakpoint_marks(with_verbosity(request), self._renderer.breakpoint_mark)
-        segments = await self._renderer.segments(turns_of(shown.messages))
-        generation = self._engine.submit(prompt_of(request, caller, segments))
+        job = await self._prepared(request, caller)
+        generation = self._engine.submit(job.prompt)
         try:
-            assembly = Assembly(n_choices(request), request.stop or (), generation)
+            assembly = Assembly(job.prompt.n, job.reading, generation)
             async for event in generation:
                 for delta in assembly.feed((event, *generation.take())):
                     yield delta
         finally:
             generation.cancel()
+
+    async def _prepared(self, request: ChatRequest, caller: Caller) -> _Job:
+        """All of the request is judged here; nothing runs before."""
+        plan = plan_of(request.reasoning_effort, self._card.chat_template or "")
+        rendered = await self._renderer.rendered(partial(self._question, request, plan))
+        thinking, written = self._dialect.thinking_after(rendered.ending), ""
+        if plan.wanted:
+            written, thinking = self._dialect.written_thinking(thinking, wanted=plan.wanted)
+        reading = self._reading(request, thinking)
+        grammar = await asyncio.to_thread(
+            self._dialect.grammar, self._card, offer=reading.offer, schema=schema_of(request), thinking=thinking
+        )
+        await self._checks.check(client_grammars(request), grammar)
+        prompt = prompt_of(
+            request,
+            caller,
+            segments=rendered.segments + segments_of(written, self._card),
+            grammar=grammar,
+            thinking=self._budget(plan) if thinking == "open" else None,
+        )
+        return _Job(prompt=prompt, reading=reading)
+
+    def _budget(self, plan: Plan) -> ThinkingBudget | None:
+        if plan.budget_tokens is None:
+            return None
+        return ThinkingBudget(plan.budget_tokens, segments_of(self._dialect.thinking_end(), self._card))
+
+    def _question(self, request: ChatRequest, plan: Plan) -> Render:
+        shown = with_breakpoint_marks(request, self._renderer.breakpoint_mark)
+        return question_of(shown, self._dialect, plan.switches)
+
+    def _reading(self, request: ChatRequest, thinking: ThinkingState) -> Reading:
+        return Reading(
+            dialect=self._dialect,
+            controls=self._controls,
+            thinking=thinking,
+            offer=offer_in(request),
+            is_forced_by_name=is_forced_by_name(request),
+            is_legacy=bool(request.functions),
+            stop_strings=request.stop or (),
+            shows_reasoning=self._said.reasoning_content,
+        )
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, ready for the engine, and how its answer is to be read."""
+
+    prompt: Prompt
+    reading: Reading

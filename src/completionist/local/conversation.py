@@ -1,4 +1,4 @@
-"""A conversation as chat templates know it, and where system text goes when a template has no place for it."""
+"""Turns of a conversation where a template takes them: names of participants, and system text out of its place."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from typing import Literal
 
 import msgspec
 
-Role = Literal["system", "user", "assistant"]
+from completionist.dialects.history import Turn
 
 SystemPlace = Literal["anywhere", "first", "none"]
 """Where a template takes system turns: at any place, one as the first turn, or not at all."""
 
 
-class Turn(msgspec.Struct, frozen=True, array_like=True):
-    """One message as a template sees it."""
+def with_names_in_text(turns: Sequence[Turn]) -> list[Turn]:
+    """For a template that has no place for a participant's name: `{name}: ` before the text (contract 13.4)."""
+    return [_named_in_text(turn) if turn.role != "tool" else turn for turn in turns]
 
-    role: Role
-    content: str
+
+def with_system_text(turns: Sequence[Turn], text: str) -> list[Turn]:
+    """`text` behind what the first system turn says, or as one."""
+    if turns and turns[0].role == "system":
+        first = msgspec.structs.replace(turns[0], content=_joined(turns[0].content, text))
+        return [first, *turns[1:]]
+    return [Turn(role="system", content=text), *turns]
 
 
 def place_system_text(turns: Sequence[Turn], place: SystemPlace) -> list[Turn]:
@@ -30,10 +36,11 @@ def place_system_text(turns: Sequence[Turn], place: SystemPlace) -> list[Turn]:
         return list(turns)
     n_leading = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
     placed: list[Turn] = []
-    if place == "first" and n_leading:
-        placed.append(Turn("system", _joined(*(turn.content for turn in turns[:n_leading]))))
-        turns = turns[n_leading:]
-    return placed + _with_system_text_in_user_turns(turns)
+    if place == "first" and n_leading == 1:
+        placed.append(turns[0])
+    elif place == "first" and n_leading:
+        placed.append(Turn(role="system", content=_joined(*map(_said, turns[:n_leading]))))
+    return placed + _with_system_text_in_user_turns(turns[n_leading:] if place == "first" else turns)
 
 
 def _with_system_text_in_user_turns(turns: Sequence[Turn]) -> list[Turn]:
@@ -41,18 +48,26 @@ def _with_system_text_in_user_turns(turns: Sequence[Turn]) -> list[Turn]:
     pending: list[str] = []
     for turn in turns:
         if turn.role == "system":
-            pending.append(turn.content)
-        elif turn.role == "user":
-            placed.append(Turn("user", _joined(*pending, turn.content)))
+            pending.append(_said(turn))
+        elif turn.role == "user" and pending:
+            placed.append(msgspec.structs.replace(turn, content=_joined(*pending, turn.content)))
             pending = []
         else:
             placed.append(turn)
     if pending and placed and placed[-1].role == "user":
-        placed[-1] = Turn("user", _joined(placed[-1].content, *pending))
+        placed[-1] = msgspec.structs.replace(placed[-1], content=_joined(placed[-1].content, *pending))
     elif pending:
-        placed.append(Turn("user", _joined(*pending)))
+        placed.append(Turn(role="user", content=_joined(*pending)))
     return placed
 
 
-def _joined(*texts: str) -> str:
-    return "\n\n".join(filter(None, texts))
+def _named_in_text(turn: Turn) -> Turn:
+    return msgspec.structs.replace(turn, content=_said(turn), name=None) if turn.name and turn.content else turn
+
+
+def _said(turn: Turn) -> str:
+    return f"{turn.name}: {turn.content}" if turn.name and turn.content else turn.content or ""
+
+
+def _joined(*texts: str | None) -> str:
+    return "\n\n".join(text for text in texts if text)

@@ -6,12 +6,13 @@ frame = u32 little-endian length of the body · msgpack body
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from completionist.dialects.history import Turn
 from completionist.engine.base import Segment, SpecialToken
-from completionist.local.conversation import Turn
 
 _HEADER = struct.Struct("<I")
 
@@ -27,10 +28,16 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     """A character that stands in turns where a breakpoint of the prompt cache is."""
 
 
-class Render(msgspec.Struct, frozen=True, tag="render"):
-    """Every further question. Roles and texts are as the client sent them."""
+class Render(msgspec.Struct, frozen=True, kw_only=True, tag="render"):
+    """Every further question. Texts are as the client sent them, turns as the model's dialect writes them."""
 
     turns: tuple[Turn, ...]
+    tools: str = "[]"
+    """Those that the template is to describe, as JSON."""
+    has_text_arguments: bool = False
+    """The template wants the arguments of calls as text."""
+    switches: Mapping[str, str | bool] = {}
+    """Further variables of the template."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -39,6 +46,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
     segments: tuple[Segment, ...]
+    ending: str
+    """The last characters of the prompt."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

@@ -59,17 +59,22 @@ class Marks:
         """What the template wrote around marked strings, as tokens and runs of text. No run is empty."""
         return tuple(self._cut(rendered))
 
+    def unmarked(self, rendered: str) -> str:
+        """What the template wrote, as if nothing had been marked."""
+        text = rendered.replace(self._mark, "")
+        return text.replace(self._breakpoint_mark, "") if self._breakpoint_mark else text
+
     def _cut(self, rendered: str) -> Iterator[Segment]:
         start, strips_left = 0, False
         for found in self._specials.finditer(rendered) if self._specials else ():
             special = self._by_text[found.group()]
-            run = self._unmarked(rendered[start : found.start()], strips_left)
+            run = self._run(rendered[start : found.start()], strips_left)
             yield from self._plain(run.rstrip(_STRIPPED) if special.strips_left else run)
             yield ControlToken(special.id)
             start, strips_left = found.end(), special.strips_right
-        yield from self._plain(self._unmarked(rendered[start:], strips_left))
+        yield from self._plain(self._run(rendered[start:], strips_left))
 
-    def _unmarked(self, run: str, strips_left: bool) -> str:
+    def _run(self, run: str, strips_left: bool) -> str:
         run = run.replace(self._mark, "")
         return run.lstrip(_STRIPPED) if strips_left else run
 

@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
 
 from completionist import ids
 from completionist.chat.tiers import tier_of
-from completionist.engine.base import Prompt, Sampling, Segment, Tier
+from completionist.dialects.base import Dialect
+from completionist.dialects.history import Turn, turns_of
+from completionist.dialects.offer import described, instructions
+from completionist.engine.base import GrammarSpec, Prompt, Sampling, Segment, ThinkingBudget, Tier
 from completionist.local.caching import caching_of
-from completionist.local.conversation import Role, Turn
+from completionist.local.constraints import tools_of
+from completionist.local.conversation import with_system_text
+from completionist.local.frames import Render
+from completionist.local.instructions import schema_instruction, verbosity_instruction
 from completionist.types.caller import Caller, ServiceTier
-from completionist.types.messages import Message
+from completionist.types.formats import JSONSchemaResponse
+from completionist.types.messages import text_of
 from completionist.types.request import ChatRequest
 
-_ROLES: dict[str, Role] = {"developer": "system", "system": "system", "user": "user", "assistant": "assistant"}
-
+_NONE: Mapping[str, str | bool] = {}
 _TIERS: dict[ServiceTier, Tier] = {"default": "default", "flex": "flex", "priority": "priority", "scale": "priority"}
 
 
-def turns_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
-    """`developer` and `system` are one (contract 13.1). Roles that no prompt shows are refused before."""
-    return tuple(Turn(_ROLES[message.role], message.text) for message in messages)
+def question_of(request: ChatRequest, dialect: Dialect, switches: Mapping[str, str | bool] = _NONE) -> Render:
+    """The conversation as the model's template takes it, with all that is to be read in it. Time in proportion to both."""
+    tools = tools_of(request)
+    turns: Sequence[Turn] = turns_of(request.messages)
+    if in_system := list(_system_texts(request, dialect)):
+        turns = with_system_text(turns, "\n\n".join(in_system))
+    return Render(
+        turns=tuple(dialect.write(turns)),
+        tools=msgspec.json.encode(described(tools) if dialect.tools_in == "template" else []).decode(),
+        has_text_arguments=dialect.history.has_text_arguments,
+        switches=switches,
+    )
 
 
-def prompt_of(request: ChatRequest, caller: Caller, segments: tuple[Segment, ...]) -> Prompt:
+def _system_texts(request: ChatRequest, dialect: Dialect) -> Iterator[str]:
+    tools = tools_of(request)
+    if tools and dialect.tools_in == "system":
+        yield instructions(tools)
+    if isinstance(request.response_format, JSONSchemaResponse):
+        yield schema_instruction(request.response_format.json_schema)
+    if request.verbosity is not None:
+        yield verbosity_instruction(request.verbosity)
+
+
+def prompt_of(
+    request: ChatRequest,
+    caller: Caller,
+    *,
+    segments: tuple[Segment, ...],
+    grammar: GrammarSpec | None,
+    thinking: ThinkingBudget | None,
+) -> Prompt:
     """The rest of the request, beside the rendered conversation. Without a seed it gets a random one."""
     return Prompt(
         project=caller.project,
@@ -31,6 +65,9 @@ def prompt_of(request: ChatRequest, caller: Caller, segments: tuple[Segment, ...
         n=n_choices(request),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         sampling=_sampling(request),
+        grammar=grammar,
+        prediction=text_of(request.prediction.content) if request.prediction else None,
+        thinking=thinking,
         tier=_TIERS[tier_of(request, caller)],
         caching=caching_of(request),
     )

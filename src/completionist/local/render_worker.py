@@ -9,19 +9,25 @@ from __future__ import annotations
 import resource
 import socket
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import msgspec
 
 from completionist import ids
-from completionist.local.conversation import Turn, place_system_text
+from completionist.dialects.history import Turn
+from completionist.local.conversation import place_system_text, with_names_in_text
 from completionist.local.frames import Answer, Broken, Ready, Refused, Render, Rendered, Setup, frame, read
+from completionist.local.marked import marked_message, marked_tool
 from completionist.local.marks import Marks
 from completionist.local.template import ChatTemplate, TemplateFault, TemplateRefusal
 
 _MEMORY_BYTES = 384 * 2**20
 _MEMORY_BYTES_PER_CHARACTER = 32
 """A text is here as it came, marked, rendered, cut and as the answer, and a template copies it on the way."""
+
+_ENDING_CHARACTERS = 512
+"""Of the prompt: enough to see whether it opens the model's thinking, or closes it."""
 
 
 class PromptRenderer:
@@ -34,10 +40,19 @@ class PromptRenderer:
 
     def answer(self, question: Render) -> Answer:
         """What the template makes of the conversation, as segments; or its refusal, or what is wrong with it."""
-        turns = place_system_text(question.turns, self._template.system_place)
-        marked = [Turn(turn.role, self._marks.mark(turn.content)) for turn in turns]
+        turns: Sequence[Turn] = question.turns
+        if not self._template.shows_names:
+            turns = with_names_in_text(turns)
+        turns = place_system_text(turns, self._template.system_place)
+        messages = [turn.as_message(has_text_arguments=question.has_text_arguments) for turn in turns]
+        tools = msgspec.json.decode(question.tools)
         try:
-            return Rendered(self._marks.segments(self._template.render(marked)))
+            rendered = self._template.render(
+                [marked_message(message, self._marks) for message in messages],
+                tools=[marked_tool(tool, self._marks) for tool in tools],
+                switches=question.switches,
+            )
+            return Rendered(self._marks.segments(rendered), self._marks.unmarked(rendered[-_ENDING_CHARACTERS:]))
         except TemplateRefusal as refusal:
             return Refused(str(refusal))
         except TemplateFault as fault:
@@ -64,8 +79,13 @@ def main(connection: socket.socket) -> None:
 def _serve(connection: socket.socket, source: BinaryIO, renderer: PromptRenderer) -> None:
     decoder = msgspec.msgpack.Decoder(Render)
     while question := read(source, decoder):
-        _limit_memory(n_characters=sum(len(turn.content) for turn in question.turns))
+        _limit_memory(n_characters=_n_characters(question))
         connection.sendall(frame(renderer.answer(question)))
+
+
+def _n_characters(question: Render) -> int:
+    texts = [text for turn in question.turns for text in (turn.content, *(call.arguments for call in turn.calls))]
+    return len(question.tools) + sum(len(text) for text in texts if text)
 
 
 def _limit_memory(*, n_characters: int) -> None:

@@ -11,16 +11,15 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
 
 from completionist import ids
-from completionist.engine.base import ModelCard, Segment
+from completionist.engine.base import ModelCard
 from completionist.errors import ChatTemplateFailed, ChatTemplateRefusal, OperatorError
-from completionist.local.conversation import Turn
 from completionist.local.frames import Answer, Broken, Question, Refused, Render, Rendered, Setup, frame, read
 from completionist.local.template import FALLBACK
 from completionist.log import emit
@@ -64,12 +63,15 @@ class Renderer:
             await self.close()
             raise ChatTemplateUnusable(self._card.name, broken.reason)
 
-    async def segments(self, turns: Sequence[Turn]) -> tuple[Segment, ...]:
-        """The prompt of a conversation. Raises `ChatTemplateRefusal` (a 400) or `ChatTemplateFailed` (a 500)."""
-        answer = await self._on_thread(lambda: self._render(Render(tuple(turns))))
+    async def rendered(self, question: Callable[[], Render]) -> Rendered:
+        """The prompt of a conversation. `question` is asked for on this renderer's thread, for it may be long.
+
+        Raises `ChatTemplateRefusal` (a 400) or `ChatTemplateFailed` (a 500).
+        """
+        answer = await self._on_thread(lambda: self._render(question()))
         match answer:
             case Rendered():
-                return answer.segments
+                return answer
             case Refused():
                 raise ChatTemplateRefusal(answer.reason)
             case Broken():

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import minijinja
 
 from completionist import ids
-from completionist.local.conversation import Role, SystemPlace, Turn
+from completionist.local.conversation import SystemPlace
+
+Message = Mapping[str, Any]
+"""What a template sees of one turn."""
 
 FALLBACK = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -28,12 +32,13 @@ _FUEL = 1_000_000
 _FUEL_PER_CHARACTER = 8
 _MAX_CHARACTERS = 2**20
 _MAX_CHARACTERS_PER_CHARACTER = 8
-_CHARACTERS_PER_TURN = 256
-"""What a turn counts beyond its text: every turn costs a template some operations and brings some markers."""
+_CHARACTERS_PER_OBJECT = 256
+"""What an object counts beyond its text: each costs a template some operations and brings some markers."""
 
 _INNARDS = re.compile(r"__\w+__")
 _TRAINING_MARKERS = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 _NAME = "chat template"
+_NONE: Mapping[str, str | bool] = {}
 
 
 class TemplateRefusal(Exception):
@@ -51,22 +56,25 @@ class ChatTemplate:
         """Raises `TemplateFault` where the template cannot render the simplest of chats."""
         if found := _INNARDS.search(source):
             raise TemplateFault(f"it names {found.group()}")
-        self._context = {"bos_token": bos_text, "eos_token": eos_text, "tools": None, "documents": None}
+        self._context = {"bos_token": bos_text, "eos_token": eos_text, "documents": None}
         self._environment = _environment()
         try:
             self._environment.add_template(_NAME, _TRAINING_MARKERS.sub(_as_condition, source))
         except minijinja.TemplateError as error:
             raise TemplateFault(_first_line(error)) from None
         self.system_place = self._find_system_place()
+        self.shows_names = self._shows_names()
 
-    def render(self, turns: Sequence[Turn]) -> str:
+    def render(
+        self, messages: Sequence[Message], *, tools: Sequence[object] = (), switches: Mapping[str, str | bool] = _NONE
+    ) -> str:
         """The prompt up to where the assistant's answer begins. Raises `TemplateRefusal` or `TemplateFault`."""
-        weight = sum(len(turn.content) + _CHARACTERS_PER_TURN for turn in turns)
+        weight = weight_of(messages) + weight_of(tools)
         self._environment.fuel = _FUEL + _FUEL_PER_CHARACTER * weight
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        variables = {**self._context, **switches, "tools": tools or None}
         try:
             rendered = self._environment.render_template(
-                _NAME, messages=messages, add_generation_prompt=True, **self._context
+                _NAME, messages=messages, add_generation_prompt=True, **variables
             )
         except minijinja.TemplateError as error:
             raise TemplateFault(_first_line(error)) from None
@@ -78,36 +86,61 @@ class ChatTemplate:
 
     def _find_system_place(self) -> SystemPlace:
         try:
-            self._shows(_turns("user"))
+            self._shows(_messages("user"))
         except TemplateRefusal as refusal:
             raise TemplateFault(f"it refuses a single user message: {refusal}") from None
-        if self._shows(_turns("system", "system", "user", "assistant", "system", "user")):
+        if self._shows(_messages("system", "system", "user", "assistant", "system", "user")):
             return "anywhere"
-        return "first" if self._shows(_turns("system", "user", "assistant", "user")) else "none"
+        return "first" if self._shows(_messages("system", "user", "assistant", "user")) else "none"
 
-    def _shows(self, turns: Sequence[Turn]) -> bool:
+    def _shows_names(self) -> bool:
+        """Whether the name of a participant is in the prompt."""
+        return self._shows(
+            [{"role": "user", "content": "This is text.", "name": "trial_of_names"}, *_messages("assistant", "user")]
+        )
+
+    def _shows(self, messages: Sequence[Message]) -> bool:
         """Whether every text is in the prompt. A single user message must be rendered, or there is nothing to serve."""
         try:
-            rendered = self.render(turns)
+            rendered = self.render(messages)
         except (TemplateRefusal, TemplateFault):
-            if len(turns) == 1:
+            if len(messages) == 1:
                 raise
             return False
-        return all(turn.content in rendered for turn in turns)
+        return all(text in rendered for message in messages for key, text in message.items() if key != "role")
 
 
-def _turns(*roles: Role) -> list[Turn]:
+def weight_of(value: object) -> int:
+    """Characters in all of a JSON value's strings, and what its parts count beyond them."""
+    match value:
+        case str():
+            return len(value)
+        case Mapping():
+            return _CHARACTERS_PER_OBJECT + sum(len(key) + weight_of(item) for key, item in value.items())
+        case list() | tuple():
+            return sum(map(weight_of, value))
+        case _:
+            return 0
+
+
+def _messages(*roles: str) -> list[Message]:
     """Short texts, each another one."""
-    return [Turn(role, f"This is text {i} of the trial.") for i, role in enumerate(roles)]
+    return [{"role": role, "content": f"This is text {i} of the trial."} for i, role in enumerate(roles)]
 
 
 def _environment() -> minijinja.Environment:
     """As Hugging Face sets Jinja2 up for chat templates."""
     environment = minijinja.Environment(trim_blocks=True, lstrip_blocks=True, debug=False)
     environment.add_filter("tojson", _to_json)
+    environment.add_test("iterable", _is_iterable)
     environment.add_global("raise_exception", _raise_exception)
     environment.add_global("strftime_now", ids.local_time)
     return environment
+
+
+def _is_iterable(value: object) -> bool:
+    """Unlike the built-in one: none is not. Templates ask this of tools that are not there."""
+    return isinstance(value, Iterable)
 
 
 def _raise_exception(message: object) -> None:

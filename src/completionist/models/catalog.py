@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 
 from completionist.pinned import PinnedFile
+from completionist.settings import Dialect
 
 
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +28,8 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sha256: str
     context_tokens: int
     """What it was trained for."""
+    dialect: Dialect | None = None
+    """How it does best with tools, where its own template does not show it."""
     member: str
     """Pattern of the one member of each part's archive that holds data."""
     parts: tuple[PinnedFile, ...]

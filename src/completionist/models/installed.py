@@ -12,7 +12,7 @@ from completionist.cache import cache_directory
 from completionist.errors import OperatorError
 from completionist.models.catalog import CatalogEntry, catalog
 from completionist.models.gguf import BrokenModelFile, check_gguf
-from completionist.settings import ModelSettings
+from completionist.settings import Dialect, ModelSettings
 
 LOCAL_PUBLISHER = "local"
 
@@ -45,6 +45,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     """Known for files from the catalogue alone."""
     added_at_s: int
     """When the file came here, Unix seconds."""
+    dialect: Dialect | None = None
+    """What the catalogue says of it."""
 
 
 def resolve(name_or_path: str, settings: ModelSettings, entries: Mapping[str, CatalogEntry] | None = None) -> ModelFile:
@@ -83,7 +85,8 @@ def _pulled(entry: CatalogEntry, settings: ModelSettings) -> ModelFile:
 
 
 def _entry_file(entry: CatalogEntry, path: Path) -> ModelFile:
-    return _model_file(path, name=entry.name, publisher=entry.publisher, sha256=entry.sha256)
+    file = _model_file(path, name=entry.name, publisher=entry.publisher, sha256=entry.sha256)
+    return msgspec.structs.replace(file, dialect=entry.dialect)
 
 
 def _model_file(path: Path, *, name: str, publisher: str, sha256: str | None) -> ModelFile:

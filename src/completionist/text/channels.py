@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -57,6 +58,9 @@ class Thought(msgspec.Struct, frozen=True):
 
 
 Span = Content | Thought
+
+Phase = Literal["undecided", "thinking", "answer"]
+"""What the text that comes next belongs to, as far as the text so far tells."""
 
 
 def without_controls(span: Span) -> list[Span]:
@@ -132,6 +136,16 @@ class Channels:
         self._finder = Finder((thinking.closing,) if thinking else ())
         self._held = ""
         self._at = 0
+
+    @property
+    def phase(self) -> Phase:
+        match self._state:
+            case "start":
+                return "undecided"
+            case "thinking":
+                return "thinking"
+            case _:
+                return "answer"
 
     def feed(self, text: str) -> list[Span]:
         given: list[Span] = []

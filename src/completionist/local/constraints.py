@@ -1,0 +1,95 @@
+"""What a request demands of its answer: what may be called, the schema of its text, and which parts of it a client wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from completionist.dialects.offer import legacy_offer, offer_of
+from completionist.grammar.check import ClientGrammar
+from completionist.grammar.forms import Offer
+from completionist.grammar.frames import Part
+from completionist.types.formats import JSONObjectResponse, JSONSchemaFormat, JSONSchemaResponse
+from completionist.types.request import ChatRequest
+from completionist.types.tools import (
+    FunctionDefinition,
+    FunctionTool,
+    GrammarFormat,
+    Named,
+    NamedCustom,
+    NamedFunction,
+    Tool,
+)
+
+_OBJECT: Mapping[str, Any] = {"type": "object"}
+
+
+def offer_in(request: ChatRequest) -> Offer | None:
+    """What may be called; None: nothing."""
+    if request.functions:
+        return legacy_offer(request.functions, request.function_call)
+    is_parallel = request.parallel_tool_calls is not False
+    return offer_of(request.tools or (), request.tool_choice, is_parallel=is_parallel)
+
+
+def is_forced_by_name(request: ChatRequest) -> bool:
+    """Such a call finishes with `stop` (contract 4.3)."""
+    return isinstance(request.tool_choice, NamedFunction | NamedCustom) or isinstance(request.function_call, Named)
+
+
+def tools_of(request: ChatRequest) -> Sequence[Tool | FunctionDefinition]:
+    return request.tools or request.functions or ()
+
+
+def schema_of(request: ChatRequest) -> Mapping[str, Any] | None:
+    """The schema that the visible text must fit; JSON mode takes any object (contract 7.5)."""
+    match request.response_format:
+        case JSONSchemaResponse(json_schema=sent):
+            return _rooted(sent)
+        case JSONObjectResponse():
+            return _OBJECT
+        case _:
+            return None
+
+
+def _rooted(sent: JSONSchemaFormat) -> Mapping[str, Any]:
+    """The answer is an object, whether or not a schema that is not strict says so."""
+    return {**(sent.schema or {}), **_OBJECT}
+
+
+def client_grammars(request: ChatRequest) -> tuple[ClientGrammar, ...]:
+    """Every schema and grammar that must be enforced if it is called upon, in the order of the fields (contract 2.3)."""
+    return (*_tool_grammars(request.tools or ()), *_format_grammars(request))
+
+
+def _tool_grammars(tools: Sequence[Tool]) -> Iterator[ClientGrammar]:
+    for i, tool in enumerate(tools):
+        if isinstance(tool, FunctionTool):
+            function = tool.function
+            if function.strict and function.parameters is not None:
+                yield ClientGrammar(
+                    part=_schema_part(function.parameters, is_strict=True),
+                    param=f"tools[{i}].function.parameters",
+                    subject=f"function '{function.name}'",
+                    code="invalid_function_parameters",
+                )
+        elif isinstance(tool.custom.format, GrammarFormat):
+            grammar = tool.custom.format.grammar
+            param = f"tools[{i}].custom.format.grammar.definition"
+            yield ClientGrammar(part=Part(grammar.syntax, grammar.definition), param=param)
+
+
+def _format_grammars(request: ChatRequest) -> Iterator[ClientGrammar]:
+    if isinstance(request.response_format, JSONSchemaResponse):
+        sent = request.response_format.json_schema
+        yield ClientGrammar(
+            part=_schema_part(_rooted(sent), is_strict=sent.strict is True),
+            param="response_format",
+            subject=f"response_format '{sent.name}'",
+        )
+
+
+def _schema_part(schema: Mapping[str, Any], *, is_strict: bool) -> Part:
+    return Part("strict_schema" if is_strict else "schema", msgspec.json.encode(schema).decode())
