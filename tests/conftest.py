@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.real import running_model
 from tests.support.server import RunningServer, running_server
 
 # Servers of tests that name no database have one that goes with the tests; processes that they start inherit it.
@@ -26,6 +27,13 @@ def serve() -> Iterator[Serve]:
     """Start servers that end with the test: `serve(script, settings=…, backend=…, step_s=…)`, see `running_server`."""
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(running_server(*args, **kwargs))
+
+
+@pytest.fixture(scope="session")
+def real_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the one server with the 135M model is, for all tests that ask it."""
+    with running_model(tmp_path_factory.mktemp("real") / "log") as url:
+        yield url
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from completionist.types.request import FIELDS, ChatRequest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
 FIELD_ROWS = re.findall(r"^\| `(\w+)` \| (yes|no) \| (.*) \| `(tests/[\w/.]+)` \|$", PAGE, re.MULTILINE)
-ENDPOINT_ROWS = re.findall(r"^\| `([A-Z]+) (/[\w/{}]+)` \|.*\| `(tests/[\w/.]+)` \|$", PAGE, re.MULTILINE)
+ENDPOINT_ROWS = re.findall(r"^\| `([A-Z]+) (/[\w/{}.]+)` \|.*\| `(tests/[\w/.]+)` \|$", PAGE, re.MULTILINE)
 
 
 def test_every_route_has_a_row() -> None:

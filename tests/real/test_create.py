@@ -101,7 +101,7 @@ def test_roles_reach_the_prompt(client: openai.OpenAI) -> None:
     assert n_tokens([user, said, user]) > n_tokens([user, user])
 
 
-def test_the_async_client_streams_many_at_once(base_url: str) -> None:
+def test_the_async_client_streams_many_at_once(real_url: str) -> None:
     async def ask(client: openai.AsyncOpenAI, seed: int) -> tuple[str, str | None]:
         stream = await client.chat.completions.create(**fields(stream=True, seed=seed))
         text, reason = "", None
@@ -111,7 +111,7 @@ def test_the_async_client_streams_many_at_once(base_url: str) -> None:
         return text, reason
 
     async def ask_all() -> list[tuple[str, str | None]]:
-        async with openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=real_url, api_key="none", max_retries=0) as client:
             return list(await asyncio.gather(*(ask(client, seed) for seed in range(8))))
 
     answers = asyncio.run(ask_all())

@@ -13,15 +13,15 @@ from completionist.log import emit_exception
 _logger = logging.getLogger(__name__)
 
 
-class _Problem(msgspec.Struct):
+class Problem(msgspec.Struct):
     message: str
     type: str
     param: str | None
     code: str | None
 
 
-class _Body(msgspec.Struct):
-    error: _Problem
+class ErrorBody(msgspec.Struct):
+    error: Problem
 
 
 def to_api_error(exception: BaseException, request_id: str) -> APIError:
@@ -36,7 +36,7 @@ def to_api_error(exception: BaseException, request_id: str) -> APIError:
 
 def body(error: APIError) -> bytes:
     """The JSON of an error answer, and of an error event in a stream."""
-    return msgspec.json.encode(_Body(_Problem(error.message, error.type, error.param, error.error_code)))
+    return msgspec.json.encode(ErrorBody(Problem(error.message, error.type, error.param, error.error_code)))
 
 
 def headers(error: APIError) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from starlette.routing import compile_path
 from completionist.api import completions, stored, system
 from completionist.api.auth import Scope
 from completionist.api.exchange import Exchange
+from completionist.api.openapi import publish
 from completionist.api.services import Services
 from completionist.errors import MethodNotAllowed, UnknownURL
 
@@ -30,7 +31,7 @@ class Route(NamedTuple):
     scope: Scope
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions", completions.create, "model.request"),
     Route("GET", "/v1/chat/completions", stored.list_completions, "completions.read"),
     Route("GET", "/v1/chat/completions/{completion_id}", stored.retrieve, "completions.read"),
@@ -40,6 +41,7 @@ ROUTES = (
     Route("GET", "/v1/models", system.list_models, "model.read"),
     Route("GET", "/v1/models/{model:path}", system.retrieve_model, "model.read"),
     Route("DELETE", "/v1/models/{model:path}", system.delete_model, "model.read"),
+    Route("GET", "/openapi.json", publish(lambda: ROUTES), "public"),
     Route("GET", "/health", system.ready, "public"),
     Route("GET", "/health/live", system.live, "public"),
     Route("GET", "/health/ready", system.ready, "public"),

@@ -24,7 +24,7 @@ V = TypeVar("V")
 _DIGITS = re.compile(r"[0-9]+")
 
 
-class _MapReader(Reader[FrozenMap[K, V]]):
+class MapReader(Reader[FrozenMap[K, V]]):
     types = (dict,)
     expected = "an object"
 
@@ -58,7 +58,7 @@ def _token_id(key: str, at: str) -> int:
     return int(key)
 
 
-METADATA = _MapReader(_metadata_key, Text(MAX_METADATA_VALUE_CHARACTERS), max_pairs=MAX_METADATA_PAIRS)
+METADATA = MapReader(_metadata_key, Text(MAX_METADATA_VALUE_CHARACTERS), max_pairs=MAX_METADATA_PAIRS)
 """String to string."""
-LOGIT_BIAS = _MapReader(_token_id, Integer(-100, 100), max_pairs=MAX_BIASED_TOKENS)
+LOGIT_BIAS = MapReader(_token_id, Integer(-100, 100), max_pairs=MAX_BIASED_TOKENS)
 """Token id to bias."""

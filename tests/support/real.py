@@ -1,0 +1,40 @@
+"""The whole server with the 135M model, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from completionist.models.catalog import catalog
+from completionist.models.pull import pull
+from completionist.settings import DEFAULT_MODEL, ModelSettings
+
+
+@contextmanager
+def running_model(log: Path) -> Iterator[str]:
+    """Serves meanwhile at the address that is given, as the official client wants it; what it says to `log` is kept."""
+    pull(catalog()[DEFAULT_MODEL], ModelSettings(), lambda _: None)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("COMPLETIONIST_")}
+    environment = {**own, "COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "completionist", "serve", "--port", "0"],
+            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+        )  # fmt: skip
+    with process:
+        assert process.stdout
+        banner = ""
+        for line in process.stdout:
+            banner += line
+            if line.startswith("Ready in "):
+                break
+        address = re.search(r"http://\S+/v1", banner)
+        assert address, banner + log.read_text()
+        yield address[0]
+        process.terminate()
+        assert process.wait(timeout=30) == 0
