@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from completionist.api.server import Server, bind
@@ -145,7 +145,8 @@ def running_server(
             yield server
         finally:
             server.stop()
-            server.stop()
+            with suppress(RuntimeError):  # the loop is closed already where the first was enough
+                server.stop()
             thread.join(timeout=30)
     assert not thread.is_alive(), "the server did not stop"
     guard.check()
