@@ -1,4 +1,4 @@
-"""The whole server with the 135M model, as a process of its own."""
+"""The whole server with a real model, as a process of its own."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from completionist.settings import DEFAULT_MODEL, ModelSettings
 
 
 @contextmanager
-def running_model(log: Path) -> Iterator[str]:
-    """Serves meanwhile at the address that is given, as the official client wants it; what it says to `log` is kept."""
-    pull(catalog()[DEFAULT_MODEL], ModelSettings(), lambda _: None)
+def running_model(log: Path, model: str = DEFAULT_MODEL, *, options: str = "") -> Iterator[str]:
+    """Serves meanwhile at the address that is given, as the official client wants it; what it says to `log` is kept.
+
+    `options` is the text of a configuration file.
+    """
+    pull(catalog()[model], ModelSettings(), lambda _: None)
+    config = log.with_name("completionist.toml")
+    config.write_text(options)
     own = {name: value for name, value in os.environ.items() if not name.startswith("COMPLETIONIST_")}
     environment = {**own, "COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "completionist", "serve", "--port", "0"],
+            [sys.executable, "-m", "completionist", "serve", "--model", model, "--port", "0", "--config", str(config)],
             stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
         )  # fmt: skip
     with process:

@@ -98,7 +98,7 @@ class Engine:
             self._events.append((newcomer.id, Accepted(n_tokens)))
         if newcomer.is_ready:
             del self._newcomers[newcomer.id]
-            self._requests[newcomer.id] = request = newcomer.request()
+            self._requests[newcomer.id] = request = newcomer.request(self._memory.capacity_tokens)
             self._waiting.add(request)
 
     def _refuse(self, request_id: int, fault: Fault) -> None:

@@ -24,6 +24,7 @@ from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.matcher import GrammarFailed, Grammars, Matcher
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.sequence import Request
+from completionist.engine.llama.thinking import within
 
 _AT_ONCE_CHARACTERS = 8_000
 """Tokenising takes 0.2 to 0.5 µs a character: 4 ms at most."""
@@ -70,9 +71,10 @@ class Newcomer:
                 return WorkerFault(repr(error))
         return None
 
-    def request(self) -> Request:
-        """What goes on to wait for a stream; everything must be ready and right."""
+    def request(self, capacity_tokens: int) -> Request:
+        """What goes on to wait for a stream, which holds `capacity_tokens`; everything must be ready and right."""
         prompt, texts = self.prompt, self.texts.result()
+        room_tokens = min(capacity_tokens - len(texts.prompt), prompt.max_tokens or capacity_tokens)
         return Request(
             id=self.id,
             project=prompt.project,
@@ -85,7 +87,7 @@ class Newcomer:
             keeping=Keeping(prompt.caching, texts.breakpoints),
             grammar=self.grammar.result() if self.grammar else None,
             prediction=texts.prediction,
-            thinking=prompt.thinking,
+            thinking=within(prompt.thinking, room_tokens) if prompt.thinking else None,
             closing=texts.closing,
         )
 

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from completionist.engine.base import ControlToken, ThinkingBudget
 
+_MAX_SHARE = 0.75
+"""Of the room for the answer (contract 13.2)."""
+
+
+def within(budget: ThinkingBudget, room_tokens: int) -> ThinkingBudget:
+    """`budget`, no larger than what leaves a quarter of `room_tokens` for the answer itself."""
+    return ThinkingBudget(min(budget.max_tokens, int(_MAX_SHARE * room_tokens)), budget.closing)
+
 
 class ThinkingWatch:
     """Follows one answer whose prompt has opened the thinking."""
