@@ -26,7 +26,19 @@ from completionist.engine.base import (
     WorkerFault,
     WorkerLost,
 )
-from completionist.engine.scripted import CARD, Crash, Pause, Script, ScriptedEngine, friendly, pieces
+from completionist.engine.scripted import (
+    CARD,
+    Control,
+    Crash,
+    Finish,
+    Move,
+    Pause,
+    Predicted,
+    Script,
+    ScriptedEngine,
+    friendly,
+    pieces,
+)
 
 SMALL = msgspec.structs.replace(CARD, streams=2, context_tokens=10)
 
@@ -49,6 +61,13 @@ def run(script: Script, use: Callable[[ScriptedEngine], Coroutine[Any, Any, Any]
 
 async def events(generation: Generation) -> list[TokenEvent]:
     return [event async for event in generation]
+
+
+def test_a_script_may_do_what_a_model_does_under_a_grammar_or_a_prediction() -> None:
+    moves: list[Move] = [b"a", Control("<|im_start|>"), Predicted(5, 2), Finish()]
+    got = run(lambda _: [moves], lambda engine: events(engine.submit(prompt())))
+    assert [(event.id == 1, event.piece) for event in got if isinstance(event, Token)] == [(False, b"a"), (True, b"")]
+    assert got[-1] == End(0, "end_of_turn", accepted_prediction_tokens=5, rejected_prediction_tokens=2)
 
 
 def test_a_request_from_acceptance_to_its_ends() -> None:

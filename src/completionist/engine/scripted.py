@@ -8,6 +8,9 @@ A script is a function from the prompt to one list of moves for each choice. Whe
 its turn with a control token, as a model does:
 
     lambda prompt: [[b"High", b" water", Pause(0.5), b" soon."]] * prompt.n
+
+Grammar, prediction and thinking budget of a prompt are the script's own to keep: it sees them, and what it says is what
+comes. `Control`, `Finish` and `Predicted` are for what a model does under them.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -56,7 +59,24 @@ class Crash(msgspec.Struct, frozen=True):
     restart_s: float
 
 
-Move = bytes | Pause | Fault | Crash
+class Control(msgspec.Struct, frozen=True):
+    """The control token that the card spells so."""
+
+    text: str
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The turn ends without another token: its grammar allows none, or the last control token was an end of turn."""
+
+
+class Predicted(msgspec.Struct, frozen=True):
+    """So many tokens of the prompt's prediction were verified and kept, and thrown away; the choice's `End` counts them."""
+
+    accepted: int
+    rejected: int
+
+
+Move = bytes | Control | Finish | Predicted | Pause | Fault | Crash
 Script = Callable[[Prompt], Sequence[Sequence[Move]]]
 
 _RANKS: dict[Tier, int] = {"priority": 0, "default": 1, "flex": 2}
@@ -140,8 +160,9 @@ class ScriptedEngine:
             mailbox.deliver(Failed(fault))
             return mailbox
         limit = min(prompt.max_tokens or self.card.context_tokens, self.card.context_tokens - prompt_tokens)
+        controls = {token.text: token.id for token in self.card.specials}
         n_alternatives = prompt.sampling.n_alternatives
-        choices = [_Choice(i, moves, limit, n_alternatives) for i, moves in enumerate(self._script(prompt))]
+        choices = [_Choice(i, moves, limit, n_alternatives, controls) for i, moves in enumerate(self._script(prompt))]
         request = _Request(choices, self, _RANKS[prompt.tier])
         request.mailbox.deliver(Accepted(prompt_tokens))
         self._waiting.append(request)
@@ -221,8 +242,12 @@ class ScriptedEngine:
         match move := choice.next_move(now_s):
             case None:
                 return choice.due_s
-            case bytes():
+            case bytes() | Control():
                 request.mailbox.deliver(choice.token(move))
+            case Predicted():
+                choice.predicted = move
+            case Finish():
+                request.end(choice, "end_of_turn", is_told=False)
             case Pause():
                 choice.due_s = now_s + move.seconds
                 return choice.due_s
@@ -251,11 +276,12 @@ class _Request:
         self.mailbox = Mailbox(n_choices=len(choices), stop=self._stop, cancel=lambda: engine.drop(self))
         self._engine = engine
 
-    def end(self, choice: _Choice, reason: EndReason) -> None:
-        if reason == "end_of_turn":
+    def end(self, choice: _Choice, reason: EndReason, *, is_told: bool = True) -> None:
+        """`is_told`: where the turn ends, a token says so."""
+        if reason == "end_of_turn" and is_told:
             self.mailbox.deliver(Token(choice.index, END_OF_TURN.id, b""))
         choice.is_open = False
-        self.mailbox.deliver(End(choice.index, reason))
+        self.mailbox.deliver(End(choice.index, reason, choice.predicted.accepted, choice.predicted.rejected))
 
     def _stop(self, index: int) -> None:
         self.choices[index].stop()
@@ -265,9 +291,18 @@ class _Request:
 class _Choice:
     """One sequence: where it is in its script."""
 
-    def __init__(self, index: int, moves: Sequence[Move], max_tokens: int, n_alternatives: int | None) -> None:
+    def __init__(
+        self,
+        index: int,
+        moves: Sequence[Move],
+        max_tokens: int,
+        n_alternatives: int | None,
+        controls: Mapping[str, int],
+    ) -> None:
         self.index = index
+        self.predicted = Predicted(0, 0)
         self._n_alternatives = n_alternatives
+        self._controls = controls
         self.is_open = True
         self.due_s = -math.inf
         self._is_stopped = False
@@ -284,12 +319,15 @@ class _Choice:
             return None
         return next(self._moves, "end_of_turn")
 
-    def token(self, piece: bytes) -> Token:
+    def token(self, move: bytes | Control) -> Token:
         self._tokens_left -= 1
-        token_id = zlib.crc32(piece) % CARD.vocabulary_size
+        is_control = isinstance(move, Control)
+        text = move.text.encode() if isinstance(move, Control) else move
+        token_id = self._controls[move.text] if isinstance(move, Control) else zlib.crc32(move) % CARD.vocabulary_size
+        piece = b"" if is_control else text
         if self._n_alternatives is None:
             return Token(self.index, token_id, piece)
-        certain = Likelihood(piece, is_control=False, logprob=0.0)  # a script has one token at each place
+        certain = Likelihood(text, is_control=is_control, logprob=0.0)  # a script has one token at each place
         return Token(self.index, token_id, piece, certain, (certain,)[: self._n_alternatives])
 
     def stop(self) -> None:

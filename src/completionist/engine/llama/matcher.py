@@ -71,8 +71,8 @@ class Matcher:
 
     def forbid(self, row: NDArray[np.float32]) -> None:
         """Set the logits of all tokens that may not come next to minus infinity. Raises `GrammarFailed`."""
-        bits = np.unpackbits(self.allowed().view(np.uint8), count=self._size, bitorder="little")
-        np.copyto(row, -np.inf, where=bits == 0)
+        forbidden = np.unpackbits((~self.allowed()).view(np.uint8), count=self._size, bitorder="little")
+        np.copyto(row, -np.inf, where=forbidden.view(np.bool_))
 
     def accept(self, token: int) -> None:
         """Go on by a token that `allowed` had. Raises `GrammarFailed` for any other."""

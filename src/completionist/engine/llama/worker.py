@@ -41,6 +41,9 @@ from completionist.engine.llama.runner import ContextRefused
 
 _PR_SET_PDEATHSIG = 1
 _RECEIVE_BYTES = 1 << 18
+_SWITCH_INTERVAL_S = 0.0005
+"""How long the thread that steps waits for the interpreter while another one prepares a request; Python's own 5 ms are as
+long as a tenth of a step, and a step waits several times."""
 
 
 class SupervisorGone(Exception):
@@ -136,6 +139,7 @@ def main(descriptor: int) -> None:
             channel.send(LoadFailed(str(error)))
             return
         gc.collect()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         gc.freeze()  # what was loaded stays: later collections need not look at it
         channel.send(Ready(card))
         serve(channel, engine)
