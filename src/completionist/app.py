@@ -95,7 +95,11 @@ def with_profile(served: Served, settings: Settings) -> Served:
         if name != served.id:
             emit(_log, logging.WARNING, "settings for a model that is not served", name=name)
     named = settings.served.get(served.id)
-    return msgspec.structs.replace(served, profile=PROFILES[named.profile]) if named else served
+    if named is None:
+        return served
+    profile = PROFILES[named.profile]
+    limited = msgspec.structs.replace(profile, max_choices=min(profile.max_choices, named.max_choices))
+    return msgspec.structs.replace(served, profile=limited)
 
 
 def serve(settings: Settings, model: Loading | Script, announce: Callable[[Serving], None]) -> int:

@@ -84,6 +84,8 @@ class ServedSettings(Section):
 
     profile: ProfileName = "open"
     """The family of hosted models whose refusals it shows."""
+    max_choices: int = Field(default=128, ge=1, le=128)
+    """Of one request: `n` beyond it is refused."""
     dialect: Dialect | None = None
     """How the model writes thinking and calls; None: found from its template and vocabulary."""
     chat_template: Path | None = None

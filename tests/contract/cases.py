@@ -44,7 +44,7 @@ def split_bytes(name: str, text: str, **fields: Any) -> Case:
 SCRIPTED = (
     scripted("text"),
     scripted("several choices", n=3),
-    scripted("many choices", "yes", n=128),
+    scripted("many choices", "yes", n=40),
     scripted("empty", ""),
     scripted("token limit", max_completion_tokens=2, finish="length", content="High water"),
     scripted("older token limit", max_tokens=1, finish="length", content="High"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from completionist.engine.base import Prompt
@@ -96,6 +97,21 @@ def test_a_silent_stream_is_kept_alive(serve: Serve) -> None:
         while received.count(b": keep-alive\n\n") < 3:
             received += sock.recv(65536)
     assert received.index(b'"content":"word"') < received.index(b"\n: keep-alive")
+
+
+def test_a_stream_that_waits_for_its_turn_is_kept_alive(serve: Serve) -> None:
+    """As one does whose long prompt is being processed: it was accepted, and has nothing to say yet."""
+    card = msgspec.structs.replace(CARD, streams=1)
+    server = serve(held, settings=server_settings(keep_alive_s=0.02), card=card)
+    with raw.connection(server.port) as first, raw.connection(server.port) as second:
+        first.sendall(ask(stream=True))
+        eventually(lambda: server.engine.stats.running == 1)
+        second.sendall(ask(stream=True))
+        received = b""
+        while received.count(b": keep-alive\n\n") < 3:
+            received += second.recv(65536)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert b'"content":"word"' not in received
 
 
 def test_the_status_line_waits_for_the_place_in_the_queue(serve: Serve) -> None:

@@ -356,6 +356,13 @@ def test_every_profile_can_be_named_in_the_settings_and_lists_fields_in_their_or
         assert set(profile.refused) | profile.unknown <= set(order)
 
 
+def test_an_operator_limits_the_choices_of_a_name(serve: Serve, client_of: Any) -> None:
+    settings = SETTINGS.model_copy(update={"served": {MODEL: ServedSettings(max_choices=2)}})
+    client = client_of(serve(settings=settings))
+    assert len(ask(client, n=2).choices) == 2
+    assert refusal(client, MODEL, {"n": 3}) == ("integer_above_max_value", "n", N_OVER.format(2, 3))
+
+
 def test_an_operator_puts_a_profile_on_a_name(serve: Serve, client_of: Any) -> None:
     settings = SETTINGS.model_copy(update={"served": {MODEL: ServedSettings(profile="o3")}})
     client = client_of(serve(settings=settings))

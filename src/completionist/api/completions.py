@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from completionist.api.exchange import Exchange
@@ -13,6 +15,9 @@ from completionist.metrics import Metrics
 from completionist.store.base import Attempt
 from completionist.types.completion import ChatCompletion
 from completionist.types.request import ChatRequest
+
+_CHUNKS_AT_ONCE = 32
+"""What many choices say in one step is written in several goes, so that others get their turn between (a chunk: 40 µs)."""
 
 
 async def create(exchange: Exchange, services: Services) -> None:
@@ -73,6 +78,8 @@ async def _stream(answer: Answer, exchange: Exchange, services: Services) -> Non
         async with events.kept_alive(services.settings.keep_alive_s):
             async for chunk in chunks:
                 await events.event(chunk)
+                if events.n_events % _CHUNKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if is_waiting and answer.has_begun:
                     is_waiting = False
                     services.metrics.time_to_first_token.observe(exchange.elapsed_s)
