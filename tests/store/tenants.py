@@ -44,9 +44,9 @@ class Tenants:
         self.mine = openai.OpenAI(base_url=server.base_url, api_key=KEY, max_retries=0, timeout=30)
         self.others = openai.OpenAI(base_url=server.base_url, api_key=OTHER_KEY, max_retries=0, timeout=30)
 
-    def store(self, n: int = 1, **fields: Any) -> list[ChatCompletion]:
-        """`n` stored answers."""
-        return [ask(self.mine, store=True, **fields) for _ in range(n)]
+    def store(self, count: int = 1, /, **fields: Any) -> list[ChatCompletion]:
+        """`count` stored answers."""
+        return [ask(self.mine, store=True, **fields) for _ in range(count)]
 
     def listed(self, **query: Any) -> list[str]:
         """The ids of every page."""

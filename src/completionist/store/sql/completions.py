@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -32,6 +32,17 @@ class Place(NamedTuple):
     sequence: int
 
 
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A completion as its rows hold it: `document` and `messages` as `types.stored` writes them."""
+
+    id: str
+    created: int
+    model: str
+    metadata: FrozenMap[str, str]
+    document: str
+    messages: list[str]
+
+
 class Retention(NamedTuple):
     """How long completions are kept, from their creation on; None: for ever."""
 
@@ -44,24 +55,35 @@ class Retention(NamedTuple):
 
 def add(connection: Connection, new: NewCompletion) -> None:
     completion, request = new.completion, new.request
-    metadata = request.metadata or FrozenMap[str, str]({})
+    record = Record(
+        id=completion.id,
+        created=completion.created,
+        model=completion.model,
+        metadata=request.metadata or FrozenMap({}),
+        document=document(request, completion, new.request_id),
+        messages=[input_message(message) for message in request.messages],
+    )
+    insert_record(connection, new.project, record)
+
+
+def insert_record(connection: Connection, project: str, record: Record) -> None:
     inserted = connection.execute(
         insert(completions).values(
-            project=new.project,
-            id=completion.id,
-            created=completion.created,
-            model=completion.model,
-            metadata=_json(metadata),
-            document=document(request, completion, new.request_id),
+            project=project,
+            id=record.id,
+            created=record.created,
+            model=record.model,
+            metadata=_json(record.metadata),
+            document=record.document,
         )
     )
     sequence = cast("Any", inserted.inserted_primary_key)[0]
     messages = [
-        {"sequence": sequence, "position": position, "message": input_message(message)}
-        for position, message in enumerate(request.messages)
+        {"sequence": sequence, "position": position, "message": message}
+        for position, message in enumerate(record.messages)
     ]
     connection.execute(insert(completion_messages), messages)
-    _add_metadata(connection, new.project, completion.model, Place(completion.created, sequence), metadata)
+    _add_metadata(connection, project, record.model, Place(record.created, sequence), record.metadata)
 
 
 def get(connection: Connection, project: str, id_: str, retention: Retention) -> Item:
@@ -140,6 +162,11 @@ def sweep(connection: Connection, retention: Retention, cursor_s: int, max_rows:
     names = connection.execute(stale.limit(max_rows)).scalars().all()
     connection.execute(delete(deleted_completions).where(deleted_completions.c.id.in_(names)))
     return max(len(rows), len(names))
+
+
+def known_ids(connection: Connection, ids_: Sequence[str]) -> set[str]:
+    """Those of them that are taken, in whatever project."""
+    return set(connection.execute(select(completions.c.id).where(completions.c.id.in_(ids_))).scalars())
 
 
 def digest(key: str, value: str) -> bytes:

@@ -34,9 +34,10 @@ class DatabaseRefused(OperatorError):
 class Database:
     """An open database; `dialect` is `sqlite` or `postgresql`."""
 
-    def __init__(self, url: str) -> None:
-        """Connects to nothing yet. Raises `DatabaseRefused`."""
+    def __init__(self, url: str, *, is_patient: bool = False) -> None:
+        """Connects to nothing yet. `is_patient`: for commands that work through whole tables. Raises `DatabaseRefused`."""
         parsed = _parsed(url)
+        self._statement_timeout_ms = 0 if is_patient else _STATEMENT_TIMEOUT_MS
         self.url = parsed
         self.dialect = parsed.get_backend_name()
         self.is_sqlite = self.dialect == "sqlite"
@@ -64,6 +65,14 @@ class Database:
         with _translated():
             self._check_file()
             with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
+
+    @contextmanager
+    def bare(self) -> Iterator[Connection]:
+        """Without a transaction, for what the database does in none. Raises `StorageUnavailable`."""
+        with _translated():
+            self._check_file()
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", is_bare=True) as connection:
                 yield connection
 
     def close(self) -> None:
@@ -107,7 +116,7 @@ class Database:
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_S,
                 "tcp_user_timeout": _STATEMENT_TIMEOUT_MS,
-                "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_STATEMENT_TIMEOUT_MS}",
+                "options": f"-c statement_timeout={self._statement_timeout_ms} -c lock_timeout={_STATEMENT_TIMEOUT_MS}",
                 "application_name": "completionist",
             },
         )
@@ -159,8 +168,9 @@ def _prepared(journal_mode: str) -> Callable[..., None]:
 
 def _begin(connection: Connection) -> None:
     """A transaction that writes takes its place at once: one that read first could only fail where it met another."""
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("is_bare"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 @contextmanager

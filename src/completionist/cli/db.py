@@ -1,0 +1,119 @@
+"""`completionist db`: the database of stored completions, for the person who looks after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from completionist.cli.configure import read_settings
+from completionist.cli.options import Config, Json
+from completionist.cli.terminal import json_text, megabytes
+from completionist.errors import OperatorError, StorageUnavailable
+from completionist.store.sql import copying, inspection, removal
+from completionist.store.sql.database import Database
+from completionist.store.sql.migrate import migrate as bring_up
+from completionist.store.sql.place import database_url
+from completionist.store.sql.tables import REVISION
+
+group = typer.Typer(name="db", help="The database of stored completions.", no_args_is_help=True)
+app = typer.Typer()
+app.add_typer(group)
+
+
+class CannotReach(OperatorError):
+    """The database does not answer, or refuses."""
+
+
+@contextmanager
+def opened(config: Path | None, url: str | None = None) -> Iterator[Database]:
+    """The database of the settings, or another one; what goes wrong with it ends the command with one line."""
+    database = Database(url or database_url(read_settings({}, config).store.url), is_patient=True)
+    try:
+        yield database
+    except StorageUnavailable as error:
+        reason = str(getattr(error.__cause__, "orig", None) or error.__cause__).partition("\n")[0]
+        shown = database.url.render_as_string(hide_password=True)
+        raise CannotReach(f"cannot use the database {shown}: {reason}") from None
+    finally:
+        database.close()
+
+
+@group.command()
+def migrate(config: Config = None) -> None:
+    """Bring the schema up to date, as every start of the server does."""
+    with opened(config) as database:
+        found = bring_up(database)
+    typer.echo(f"schema {REVISION}" + ("" if found == REVISION else f" (it was {found or 'empty'})"))
+
+
+@group.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; it must not be there yet.")], config: Config = None
+) -> None:
+    """Copy a SQLite database, whole and consistent, while the server runs."""
+    with opened(config) as database:
+        size_bytes = copying.back_up(database, file)
+    with opened(config, f"sqlite:///{file}") as copy_:
+        _refuse_faults(copy_)
+    typer.echo(f"{file}: {megabytes(size_bytes)}, checked")
+
+
+@group.command()
+def check(config: Config = None) -> None:
+    """Look for damage: in the file, and in what belongs together."""
+    with opened(config) as database:
+        _refuse_faults(database)
+    typer.echo("sound")
+
+
+@group.command()
+def copy(
+    target: Annotated[str, typer.Argument(help="URL of the database to copy to: empty, or with a part of this copy.")],
+    config: Config = None,
+) -> None:
+    """Copy everything to another database, and compare. Stop the server first; run it again to go on."""
+    with opened(config) as source, opened(config, target) as there:
+        if source.url == there.url:
+            raise OperatorError("source and target are the same database")
+        copied = copying.copy(source, there, lambda table, n: typer.echo(f"{table}: {n}", err=True))
+    for table, n_rows in copied.items():
+        typer.echo(f"{table}: {n_rows} rows, the same on both sides")
+
+
+@group.command("delete-project")
+def delete_project(
+    project: Annotated[str, typer.Argument(help="The project whose data goes.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Delete everything that is stored for one project, and show that nothing is left."""
+    if not yes:
+        typer.confirm(f"Delete everything of project {project}? It cannot be brought back", abort=True, err=True)
+    with opened(config) as database:
+        proof = removal.remove_project(database, project)
+    if as_json:
+        typer.echo(
+            json_text({"project": project, "before": proof.before, "after": proof.after, "traces": proof.n_traces})
+        )
+    else:
+        for table, n_rows in proof.before.items():
+            typer.echo(f"{table}: {n_rows} rows before, {proof.after[table]} now")
+        if proof.n_traces is not None:
+            typer.echo(f"ids of deleted completions still in the files of the database: {proof.n_traces}")
+    if not proof.holds:
+        raise OperatorError("something is left: is the server still storing for this project? Run the command again")
+
+
+def _refuse_faults(database: Database) -> None:
+    n_faults = 0
+    for fault in inspection.faults(database):
+        typer.echo(fault, err=True)
+        n_faults += 1
+    if n_faults:
+        raise OperatorError(f"{n_faults} faults in the database")
