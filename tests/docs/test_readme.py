@@ -20,9 +20,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 MAKEFILE_TARGETS = set(re.findall(r"^([a-z-]+)(?=[a-z -]*:)", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return str(found)
+def block(language: str, position: int = 0) -> str:
+    return str(re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[position])
 
 
 def for_server(text: str, server: RunningServer) -> str:
@@ -36,6 +35,14 @@ def test_the_python_block_runs(server: RunningServer) -> None:
     whole, streamed = done.stdout.split("\n", 1)
     assert whole.startswith("Hello!")
     assert streamed.strip() == whole.rsplit(" ", 1)[0]
+
+
+@pytest.mark.model
+def test_the_second_python_block_runs_on_the_model(real_url: str) -> None:
+    opening, _, _ = block("python").partition("\nanswer = ")
+    code = opening.replace("http://127.0.0.1:8000/v1", real_url) + block("python", 1)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.match(r"colour='.*' is_certain=(True|False)$", done.stdout)
 
 
 def test_the_curl_block_is_answered(server: RunningServer) -> None:
