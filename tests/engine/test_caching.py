@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from completionist.engine.base import Caching, ControlToken, Evaluated, PlainText, Prompt, Sampling, Segment
+from completionist.engine.base import Caching, ControlToken, Evaluated, PlainText, Prompt, Sampling, Segment, Tier
 from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
@@ -133,6 +134,20 @@ def test_a_key_never_prevents_a_hit(engine: Engine) -> None:
     text = story("keys")
     n_prompt, *_ = evaluated(engine, prompt(text, caching=Caching(key="a")))
     assert evaluated(engine, prompt(text, caching=Caching(key="b")))[1] == n_prompt - REEVALUATED_TOKENS
+
+
+def test_tiers_get_the_stream_in_their_order(engine: Engine) -> None:
+    tiers: tuple[Tier, ...] = ("default", "flex", "default", "priority", "flex")
+    for request_id, tier in enumerate(tiers):
+        one = msgspec.structs.replace(prompt(story(f"tier {request_id}", 1)), tier=tier)
+        engine.submit(request_id, one)
+        if request_id == 0:
+            engine.step()  # it has the stream before the others come
+    order = [request_id for request_id, event in engine.take_events() if isinstance(event, Evaluated)]
+    while engine.has_work:
+        engine.step()
+        order += [request_id for request_id, event in engine.take_events() if isinstance(event, Evaluated)]
+    assert order == [0, 3, 2, 1, 4]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_the_mark_stands_behind_the_last_character_that_templates_keep(
     assert [message.text for message in marked.messages] == ["hello", shown]
 
 
+def test_no_more_breakpoints_are_marked_than_are_looked_up() -> None:
+    """A long text and a hundred thousand empty parts behind it cost no more than they should."""
+    empty = [part("") for _ in range(100_000)]
+    marked = with_breakpoint_marks(read(chat(user(part("x" * 1_000_000), *empty))), BREAK)
+    assert marked.messages[0].text.count(BREAK) == 1
+    marked = with_breakpoint_marks(read(chat(*(user(part(f"{i} "), part("x")) for i in range(60)))), BREAK)
+    counts = [message.text.count(BREAK) for message in marked.messages]
+    assert counts == [0] * 20 + [2] * 40
+
+
 def test_a_refusal_part_may_end_at_a_breakpoint() -> None:
     refusal = {"type": "refusal", "refusal": "I will not.", "prompt_cache_breakpoint": {"mode": "explicit"}}
     marked = with_breakpoint_marks(read(chat(HELLO, {"role": "assistant", "content": [refusal]})), BREAK)

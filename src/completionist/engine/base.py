@@ -52,6 +52,10 @@ Tier = Literal["priority", "default", "flex"]
 """Who is served first (contract 8.3)."""
 
 
+MAX_BREAKPOINTS = 80
+"""Of one prompt that are looked up: the latest (contract 8.2)."""
+
+
 class Caching(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a request asks of the prefix cache (contract 13.5). Times are in seconds."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from completionist.engine.base import Caching
+from completionist.engine.base import MAX_BREAKPOINTS, Caching
 from completionist.types.messages import Message
 from completionist.types.parts import Part, PromptCacheBreakpoint, RefusalPart, TextPart
 from completionist.types.request import ChatRequest
@@ -42,10 +42,15 @@ def caching_of(request: ChatRequest) -> Caching:
 
 
 def with_breakpoint_marks(request: ChatRequest, mark: str) -> ChatRequest:
-    """`request` with `mark` where a part with a breakpoint ends."""
-    if not _breakpoints(request.messages):
-        return request
-    return msgspec.structs.replace(request, messages=tuple(_marked(message, mark) for message in request.messages))
+    """`request` with `mark` where a part with a breakpoint ends; no more of them than are looked up."""
+    messages = list(request.messages)
+    n_left = MAX_BREAKPOINTS
+    for i in reversed(range(len(messages))):
+        ends = _ends(messages[i])[-n_left:] if n_left else []
+        if ends:
+            messages[i] = _marked(messages[i], ends, mark)
+            n_left -= len(ends)
+    return msgspec.structs.replace(request, messages=tuple(messages)) if n_left < MAX_BREAKPOINTS else request
 
 
 def _breakpoints(messages: Sequence[Message]) -> list[PromptCacheBreakpoint]:
@@ -53,16 +58,22 @@ def _breakpoints(messages: Sequence[Message]) -> list[PromptCacheBreakpoint]:
     return [part.prompt_cache_breakpoint for part in parts if part.prompt_cache_breakpoint is not None]
 
 
-def _marked(message: Message, mark: str) -> Message:
-    if not isinstance(message.content, tuple):
-        return message
-    parts: list[Part] = list(message.content)
+def _ends(message: Message) -> list[int]:
+    """Parts behind which a mark stands: of those up to a breakpoint the last one that says something."""
+    ends: dict[int, None] = {}
     last_said: int | None = None
-    for i, part in enumerate(message.content):
+    for i, part in enumerate(message.content if isinstance(message.content, tuple) else ()):
         if _text(part).strip():
             last_said = i
         if part.prompt_cache_breakpoint is not None and last_said is not None:
-            parts[last_said] = _with_mark(parts[last_said], mark)
+            ends[last_said] = None
+    return list(ends)
+
+
+def _marked(message: Message, ends: Sequence[int], mark: str) -> Message:
+    parts: list[Part] = list(message.content or ())  # type: ignore[arg-type]  # only parts have ends
+    for i in ends:
+        parts[i] = _with_mark(parts[i], mark)
     return msgspec.structs.replace(message, content=tuple(parts))
 
 

@@ -6,10 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from completionist.engine.base import Caching
-
-_MAX_LOOKED_UP = 80
-"""Breakpoints of a prompt that are looked up: the latest."""
+from completionist.engine.base import MAX_BREAKPOINTS, Caching
 
 
 class Lifetime(NamedTuple):
@@ -46,7 +43,7 @@ class Keeping:
         """Of the first `n_tokens`, which the cache has, how many may be taken from it."""
         if not self.caching.is_explicit:
             return n_tokens
-        return max((n for n in self.breakpoints[-_MAX_LOOKED_UP:] if n <= n_tokens), default=0)
+        return max((n for n in self.breakpoints[-MAX_BREAKPOINTS:] if n <= n_tokens), default=0)
 
     def n_kept(self, n_tokens: int, *, can_trim: bool) -> int:
         """Of a sequence of `n_tokens`, how many may stay. What cannot be cut at a breakpoint is not kept at all."""

@@ -164,8 +164,10 @@ class Model:
     def _tokens_before(self, run: PlainText, tokens: list[int]) -> Iterator[int]:
         if run.breakpoints:
             ends = list(itertools.accumulate(len(self.piece(token)) for token in tokens))
-            for n_characters in run.breakpoints:
-                yield bisect_right(ends, len(run.text[:n_characters].encode()))
+            n_bytes = 0
+            for start, end in itertools.pairwise((0, *run.breakpoints)):
+                n_bytes += len(run.text[start:end].encode())
+                yield bisect_right(ends, n_bytes)
 
     def _tokenise_text(self, text: bytes) -> list[int]:
         capacity = len(text) + 8
