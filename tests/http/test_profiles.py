@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -354,6 +355,44 @@ def test_every_profile_can_be_named_in_the_settings_and_lists_fields_in_their_or
     order = [field.name for field in FIELDS]
     for profile in PROFILES.values():
         assert set(profile.refused) | profile.unknown <= set(order)
+
+
+LONG = "x" * 40_000
+
+
+def test_a_long_prompt_is_refused_in_the_words_of_the_family(families: openai.OpenAI) -> None:
+    texts = {}
+    for model in ("open", "gpt-4o", "gpt-5", "gpt-5.6"):
+        code, param, texts[model] = refusal(families, model, {"messages": [{"role": "user", "content": LONG}]})
+        assert (code, param) == ("context_length_exceeded", "messages")
+    assert re.fullmatch(
+        r"This model's maximum context length is 8192 tokens. However, your messages resulted in 100\d\d tokens. "
+        r"Please reduce the length of the messages.",
+        texts["open"],
+    )
+    assert texts["gpt-4o"] == texts["open"]
+    assert re.fullmatch(
+        r"Input tokens exceed the configured limit of 8192 tokens. Your messages resulted in 100\d\d tokens. "
+        r"Please reduce the length of the messages.",
+        texts["gpt-5"],
+    )
+    assert texts["gpt-5.6"] == texts["gpt-5"]
+
+
+@pytest.mark.parametrize("long_messages", [False, True])
+def test_with_tools_the_refusal_tells_what_they_take(families: openai.OpenAI, long_messages: bool) -> None:
+    tool = {"type": "function", "function": {"name": "f", "description": "d" if long_messages else LONG}}
+    messages = [{"role": "user", "content": LONG if long_messages else "hello"}]
+    *_, text = refusal(families, "open", {"messages": messages, "tools": [tool]})
+    found = re.fullmatch(
+        r"This model's maximum context length is 8192 tokens. However, your messages resulted in (\d+) tokens "
+        r"\((\d+) in the messages, (\d+) in the functions\). Please reduce the length of the messages or functions.",
+        text,
+    )
+    assert found
+    n_all, n_messages, n_functions = map(int, found.groups())
+    assert n_all == n_messages + n_functions
+    assert (n_messages > 10_000, n_functions > 10_000) == (long_messages, not long_messages)
 
 
 def test_an_operator_limits_the_choices_of_a_name(serve: Serve, client_of: Any) -> None:

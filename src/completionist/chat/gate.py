@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from completionist.chat.profiles import Profile
 from completionist.errors import (
+    ContextLengthExceeded,
+    InputTokensExceeded,
     InvalidRequest,
     OutOfRange,
     UnsupportedParameter,
@@ -41,6 +43,13 @@ def check_profile(request: ChatRequest, profile: Profile) -> None:
     _check_words(request, profile)
     _check_sampling(request, profile)
     _check_functions(request, profile)
+
+
+def reworded(error: ContextLengthExceeded, profile: Profile) -> InvalidRequest:
+    """A prompt that is too long, as the family says it."""
+    if not profile.counts_input:
+        return error
+    return InputTokensExceeded(prompt_tokens=error.prompt_tokens, context_tokens=error.context_tokens)
 
 
 def _refusal(profile: Profile, field: str) -> InvalidRequest:

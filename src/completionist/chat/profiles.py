@@ -50,6 +50,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     reads_files: bool = True
     hears: bool = True
     has_breakpoints: bool = True
+    counts_input: bool = False
+    """Says of a prompt that is too long that its input tokens are."""
     retentions: tuple[Literal["in_memory", "24h"], ...] = ("in_memory", "24h")
 
 
@@ -105,6 +107,7 @@ _GPT_5 = replace(
     efforts=("minimal", "low", "medium", "high"),
     has_verbosity=True,
     max_output_tokens=128_000,
+    counts_input=True,
 )
 _GPT_5_1 = replace(
     _GPT_5,

@@ -13,10 +13,11 @@ from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
 from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened
 from completionist.chat.fold import Folder, Head
+from completionist.chat.gate import reworded
 from completionist.chat.keep import Keeper
 from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.tiers import tier_of
-from completionist.errors import UnsupportedParameter
+from completionist.errors import ContextLengthExceeded, UnsupportedParameter
 from completionist.settings import StoreSettings
 from completionist.store.base import Attempt, CompletionStore
 from completionist.types.caller import Caller
@@ -62,9 +63,10 @@ class ChatService:
     def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
-        check(request, backend.card, self.backends.profile(request.model), can_think=backend.can_think)
+        profile = self.backends.profile(request.model)
+        check(request, backend.card, profile, can_think=backend.can_think)
         keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
-        return Answer(backend, request, caller, keeper)
+        return Answer(backend, request, caller, keeper, profile)
 
     def _is_stored(self, request: ChatRequest) -> bool:
         if request.store and self._policy == "never":
@@ -75,7 +77,10 @@ class ChatService:
 class Answer:
     """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`, and stored if it was to be."""
 
-    def __init__(self, backend: ChatBackend, request: ChatRequest, caller: Caller, keeper: Keeper) -> None:
+    def __init__(
+        self, backend: ChatBackend, request: ChatRequest, caller: Caller, keeper: Keeper, profile: Profile
+    ) -> None:
+        self._profile = profile
         self._backend = backend
         self._request = request
         self._caller = caller
@@ -151,7 +156,10 @@ class Answer:
         """Raises `StorageUnavailable` before anything runs where the answer could not be stored."""
         await self._keeper.check()
         async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
-            yield deltas
+            try:
+                yield deltas
+            except ContextLengthExceeded as error:
+                raise reworded(error, self._profile) from None
 
     async def _finish(self, sent: Callable[[], bytes]) -> None:
         """Raises `IncompleteAnswer` where a backend left something out, `StorageUnavailable`."""

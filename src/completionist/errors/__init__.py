@@ -19,6 +19,7 @@
     │   ├── UnsupportedParameter       400  unsupported_parameter
     │   ├── UnsupportedValue           400  unsupported_value
     │   ├── ContextLengthExceeded      400  context_length_exceeded
+    │   ├── InputTokensExceeded        400  context_length_exceeded
     │   ├── ChatTemplateRefusal        400
     │   ├── Unauthenticated            401
     │   │   └── MissingKey, IncorrectKey, MismatchedHeader
@@ -74,6 +75,7 @@ from completionist.errors.fields import (
     ContextLengthExceeded,
     EmptyArray,
     EmptyString,
+    InputTokensExceeded,
     InvalidCombination,
     InvalidType,
     InvalidValue,
@@ -141,6 +143,7 @@ __all__ = [
     "IdempotencyKeyInUse",
     "IdempotencyKeyReused",
     "IncorrectKey",
+    "InputTokensExceeded",
     "InsufficientPermissions",
     "InvalidCombination",
     "InvalidHeader",

@@ -184,13 +184,35 @@ class UnsupportedValue(InvalidRequest):
 
 
 class ContextLengthExceeded(InvalidRequest):
-    """The prompt leaves no room for one token (section 13.3)."""
+    """The prompt leaves no room for one token (section 13.3). `function_tokens`: of these, what the tools take."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, prompt_tokens: int, context_tokens: int, function_tokens: int | None = None) -> None:
+        shares, cure = "", "messages"
+        if function_tokens is not None:
+            n_messages = prompt_tokens - function_tokens
+            shares, cure = (
+                f" ({n_messages} in the messages, {function_tokens} in the functions)",
+                "messages or functions",
+            )
+        super().__init__(
+            f"This model's maximum context length is {context_tokens} tokens. However, your messages resulted in "
+            f"{prompt_tokens} tokens{shares}. Please reduce the length of the {cure}.",
+            param="messages",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class InputTokensExceeded(InvalidRequest):
+    """The same in the words of the GPT-5 family (section 9.3)."""
 
     code = "context_length_exceeded"
 
     def __init__(self, *, prompt_tokens: int, context_tokens: int) -> None:
         super().__init__(
-            f"This model's maximum context length is {context_tokens} tokens. However, your messages resulted in "
+            f"Input tokens exceed the configured limit of {context_tokens} tokens. Your messages resulted in "
             f"{prompt_tokens} tokens. Please reduce the length of the messages.",
             param="messages",
         )

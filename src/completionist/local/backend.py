@@ -11,13 +11,23 @@ import msgspec
 from completionist.chat.deltas import Delta
 from completionist.dialects.base import segments_of
 from completionist.dialects.choose import choose
-from completionist.engine.base import ModelCard, Prompt, ThinkingBudget, TokenEngine
+from completionist.engine.base import (
+    Accepted,
+    Caching,
+    Failed,
+    ModelCard,
+    Prompt,
+    PromptTooLong,
+    ThinkingBudget,
+    TokenEngine,
+)
+from completionist.errors import ContextLengthExceeded
 from completionist.grammar.check import GrammarChecks
 from completionist.grammar.compile import ThinkingState
 from completionist.local.assemble import Assembly, Reading
 from completionist.local.caching import with_breakpoint_marks
 from completionist.local.card import card_as_served
-from completionist.local.constraints import client_grammars, is_forced_by_name, offer_in, schema_of
+from completionist.local.constraints import client_grammars, is_forced_by_name, offer_in, schema_of, without_tools
 from completionist.local.effort import Plan, plan_of
 from completionist.local.frames import Render
 from completionist.local.prepare import prompt_of, question_of
@@ -68,6 +78,29 @@ class LocalBackend:
             async for event in generation:
                 for delta in assembly.feed((event, *generation.take())):
                     yield delta
+        except ContextLengthExceeded as error:
+            raise await self._with_shares(error, request, caller) from None
+        finally:
+            generation.cancel()
+
+    async def _with_shares(
+        self, error: ContextLengthExceeded, request: ChatRequest, caller: Caller
+    ) -> ContextLengthExceeded:
+        """With tools the refusal tells what they take: counted as the difference to the prompt without them."""
+        if not (request.tools or request.functions):
+            return error
+        job = await self._prepared(without_tools(request), caller)
+        generation = self._engine.submit(msgspec.structs.replace(job.prompt, caching=Caching(is_explicit=True)))
+        try:
+            match await anext(aiter(generation)):
+                case Accepted(n_messages) | Failed(PromptTooLong(n_messages)):
+                    return ContextLengthExceeded(
+                        prompt_tokens=error.prompt_tokens,
+                        context_tokens=error.context_tokens,
+                        function_tokens=error.prompt_tokens - n_messages,
+                    )
+                case _:  # no room to ask
+                    return error
         finally:
             generation.cancel()
 

@@ -93,3 +93,10 @@ def _format_grammars(request: ChatRequest) -> Iterator[ClientGrammar]:
 
 def _schema_part(schema: Mapping[str, Any], *, is_strict: bool) -> Part:
     return Part("strict_schema" if is_strict else "schema", msgspec.json.encode(schema).decode())
+
+
+def without_tools(request: ChatRequest) -> ChatRequest:
+    """The same conversation, with nothing to call."""
+    return msgspec.structs.replace(
+        request, tools=None, tool_choice=None, parallel_tool_calls=None, functions=None, function_call=None
+    )
