@@ -41,6 +41,31 @@ def split_bytes(name: str, text: str, **fields: Any) -> Case:
     return Case(name, fields, [bytes([byte]) for byte in text.encode()], "stop", text)
 
 
+TIDE = {
+    "type": "function",
+    "function": {"name": "get_tide", "parameters": {"type": "object", "properties": {"harbour": {"type": "string"}}}},
+}
+SQL = {"type": "custom", "custom": {"name": "run_sql"}}
+ARGUMENTS = '{"harbour": "Brest"}'
+
+
+def call(name: str, arguments: str = ARGUMENTS) -> str:
+    """As the scripted model's family writes it."""
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+
+
+def called(name: str, text: str, *, finish: str = "tool_calls", words: str | None = None, **fields: Any) -> Case:
+    """`words`: what is said beside the calls."""
+    return Case(name, fields, pieces(text), finish, words)
+
+
+BRIEF = {
+    "type": "object",
+    "properties": {"hour": {"type": "integer"}},
+    "required": ["hour"],
+    "additionalProperties": False,
+}
+
 SCRIPTED = (
     scripted("text"),
     scripted("several choices", n=3),
@@ -65,6 +90,23 @@ SCRIPTED = (
     scripted("cache", prompt_cache_key="k", prompt_cache_retention="24h", prompt_cache_options={"mode": "explicit"}),
     scripted("who asks", user="u", safety_identifier="s", metadata={"team": "blue"}, store=False),
     scripted("asks for text", modalities=["text"], response_format={"type": "text"}),
+    scripted("json", '{"hour": 6}', response_format={"type": "json_object"}, logprobs=True),
+    scripted(
+        "schema", '{"hour":6}',
+        response_format={"type": "json_schema", "json_schema": {"name": "b", "strict": True, "schema": BRIEF}},
+    ),
+    called("function call", call("get_tide"), tools=[TIDE]),
+    called("function call of several choices", call("get_tide"), tools=[TIDE], n=3),
+    called("function call with logprobs", call("get_tide"), tools=[TIDE], logprobs=True, top_logprobs=1),
+    called("several calls", call("get_tide") + "\n" + call("get_tide"), tools=[TIDE]),
+    called("words and a call", f"Let me look.\n{call('get_tide')}", tools=[TIDE], words="Let me look.", logprobs=True),
+    called("forced call", call("get_tide"), tools=[TIDE], finish="stop",
+           tool_choice={"type": "function", "function": {"name": "get_tide"}}),
+    called("words with tools", "It is at six.", tools=[TIDE], finish="stop", words="It is at six."),
+    called("no choice of tools", "It is at six.", tools=[TIDE], tool_choice="none", finish="stop", words="It is at six."),
+    called("legacy call", call("get_tide"), functions=[TIDE["function"]], finish="function_call"),
+    called("custom call", call("run_sql", '{"input": "SELECT depth"}'), tools=[SQL]),
+    called("both kinds of calls", call("run_sql", '{"input": "SELECT 1"}') + call("get_tide"), tools=[SQL, TIDE]),
 )  # fmt: skip
 
 REAL = (
