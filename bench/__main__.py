@@ -13,6 +13,7 @@ from completionist.errors import OperatorError
 SCENARIOS = (
     "http",
     "api_cost",
+    "store",
     "startup",
     "memory",
     "shared_prefix",

@@ -112,10 +112,11 @@ def started(
     command: list[str], port: int, ready_path: str, *, model: str, environment: Mapping[str, str]
 ) -> Iterator[Server]:
     """Start, wait until it is ready, and end it afterwards. What it writes is shown only where it fails to start."""
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as data:
         began_s = time.perf_counter()
+        own = {**environment, "XDG_DATA_HOME": data}  # a database that goes with the server
         process = subprocess.Popen(
-            command, env=os.environ | dict(environment), stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            command, env=os.environ | own, stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
         try:
             _wait_until_ready(process, port, ready_path, output)

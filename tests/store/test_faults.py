@@ -94,7 +94,7 @@ def check_while_gone(tenants: Tenants, known: str) -> None:
 
 
 @pytest.mark.parametrize("gone_s", [1, pytest.param(10, marks=pytest.mark.large)])
-def test_a_database_that_goes_and_comes_back(kind: KindOfDatabase, lost: Loss, gone_s: float) -> None:
+def test_row_54_a_database_that_goes_and_comes_back(kind: KindOfDatabase, lost: Loss, gone_s: float) -> None:
     url = kind.new_url()
     with tenants_of(url) as tenants:
         before = [completion.id for completion in tenants.store(3)]
@@ -113,7 +113,7 @@ def test_a_database_that_goes_and_comes_back(kind: KindOfDatabase, lost: Loss, g
         assert tenants.server.log_lines(event="storage available again")
 
 
-def test_a_database_that_is_gone_at_the_start(postgres: Postgres, tmp_path: Path) -> None:
+def test_row_54_a_database_that_is_gone_at_the_start(postgres: Postgres, tmp_path: Path) -> None:
     postgres_url = postgres.new_database()
     with file_in_the_way(tmp_path / "data") as mend, tenants_of(f"sqlite:///{tmp_path}/data/x.db") as tenants:
         check_while_gone(tenants, "chatcmpl-x")
@@ -136,7 +136,7 @@ def file_in_the_way(path: Path) -> Iterator[Callable[[], None]]:
     yield path.unlink
 
 
-def test_a_database_that_another_process_holds(tmp_path: Path) -> None:
+def test_row_54_a_database_that_another_process_holds(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
     with tenants_of(url) as tenants, closing(pysqlite3.connect(tmp_path / "x.db")) as holder:
         tenants.store()
@@ -148,7 +148,7 @@ def test_a_database_that_another_process_holds(tmp_path: Path) -> None:
         eventually(lambda: is_stored(tenants))
 
 
-def test_a_slow_database_is_waited_for(postgres: Postgres) -> None:
+def test_row_54_a_slow_database_is_waited_for(postgres: Postgres) -> None:
     url = postgres.new_database()
     with tenants_of(url) as tenants, ThreadPoolExecutor(20) as pool:
         tenants.store()
@@ -199,7 +199,7 @@ def test_a_connection_that_is_cut_at_every_message(postgres: Postgres) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are set through Linux")
-def test_a_disk_that_is_full_at_every_page(tmp_path: Path) -> None:
+def test_row_55_a_disk_that_is_full_at_every_page(tmp_path: Path) -> None:
     """A limit on the size of files, one page of the write-ahead log further each time."""
     file, acknowledged = tmp_path / "x.db", []
     settings = Settings(store=StoreSettings(url=f"sqlite:///{file}"))

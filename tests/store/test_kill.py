@@ -70,7 +70,7 @@ class Ledger:
 
 
 @pytest.mark.parametrize("n_rounds", ROUNDS)
-def test_killed_at_any_moment(kind: KindOfDatabase, n_rounds: int) -> None:
+def test_row_53_killed_at_any_moment(kind: KindOfDatabase, n_rounds: int) -> None:
     url, ledger = kind.new_url(), Ledger()
     settings = Settings(store=StoreSettings(url=url))
     for number in range(n_rounds):

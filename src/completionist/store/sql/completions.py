@@ -7,7 +7,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
-from sqlalchemy import Connection, Select, delete, exists, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from completionist import ids
 from completionist.errors import CompletionNotFound
@@ -23,6 +38,17 @@ from completionist.types.stored import document, input_message, with_id, with_me
 
 _SHOWN = (completions.c.id, completions.c.document, completions.c.metadata)
 _DIGEST_BYTES = 16
+
+# Statements of every request are built once: building one takes longer than running it.
+_INSERT = insert(completions)
+_INSERT_MESSAGES = insert(completion_messages)
+_INSERT_METADATA = insert(completion_metadata)
+_LIVING = select(completions).where(
+    completions.c.id == bindparam("id"),
+    completions.c.project == bindparam("project"),
+    completions.c.created >= bindparam("oldest"),
+)
+_LIVING_TO_CHANGE = _LIVING.with_for_update()
 
 
 class Place(NamedTuple):
@@ -67,38 +93,33 @@ def add(connection: Connection, new: NewCompletion) -> None:
 
 
 def insert_record(connection: Connection, project: str, record: Record) -> None:
-    inserted = connection.execute(
-        insert(completions).values(
-            project=project,
-            id=record.id,
-            created=record.created,
-            model=record.model,
-            metadata=_json(record.metadata),
-            document=record.document,
-        )
-    )
+    row = {
+        "project": project,
+        "id": record.id,
+        "created": record.created,
+        "model": record.model,
+        "metadata": _json(record.metadata),
+        "document": record.document,
+    }
+    inserted = connection.execute(_INSERT, row)
     sequence = cast("Any", inserted.inserted_primary_key)[0]
     messages = [
         {"sequence": sequence, "position": position, "message": message}
         for position, message in enumerate(record.messages)
     ]
-    connection.execute(insert(completion_messages), messages)
+    connection.execute(_INSERT_MESSAGES, messages)
     _add_metadata(connection, project, record.model, Place(record.created, sequence), record.metadata)
 
 
 def get(connection: Connection, project: str, id_: str, retention: Retention) -> Item:
-    row = connection.execute(_living(project, id_, retention).with_only_columns(*_SHOWN)).first()
-    if row is None:
-        raise CompletionNotFound(id_)
+    row = _living(connection, project, id_, retention)
     return Item(row.id, with_metadata(row.document, row.metadata))
 
 
 def replace_metadata(
     connection: Connection, project: str, id_: str, metadata: FrozenMap[str, str], retention: Retention
 ) -> Item:
-    row = connection.execute(_living(project, id_, retention).with_for_update()).first()
-    if row is None:
-        raise CompletionNotFound(id_)
+    row = _living(connection, project, id_, retention, to_change=True)
     text = _json(metadata)
     place = Place(row.created, row.sequence)
     connection.execute(update(completions).where(completions.c.sequence == place.sequence).values(metadata=text))
@@ -109,21 +130,15 @@ def replace_metadata(
 
 def remove(connection: Connection, project: str, id_: str, retention: Retention) -> None:
     """Delete a completion with all that belongs to it; only its place in the order is kept for a while."""
-    row = connection.execute(_living(project, id_, retention).with_for_update()).first()
-    if row is None:
-        raise CompletionNotFound(id_)
+    row = _living(connection, project, id_, retention, to_change=True)
     _remove(connection, [row])
 
 
 def page(connection: Connection, project: str, filters: Filters, page_: Page, retention: Retention) -> Slice[Item]:
     """Raises `CompletionNotFound` where `page_.after` never was in the list."""
-    after = None if page_.after is None else _place(connection, project, page_.after)
-    places = _places(project, filters, retention)
+    places = _places(project, filters)
     table = places.get_final_froms()[0]
-    order = tuple_(table.c.created, table.c.sequence)
-    if after is not None:
-        cursor = tuple_(*map(literal, after))
-        places = places.where(order > cursor if page_.order == "asc" else order < cursor)
+    places = places.where(_range(connection, project, page_, retention, table))
     direction = [
         column.asc() if page_.order == "asc" else column.desc() for column in (table.c.created, table.c.sequence)
     ]
@@ -139,9 +154,7 @@ def page(connection: Connection, project: str, filters: Filters, page_: Page, re
 
 
 def messages(connection: Connection, project: str, id_: str, page_: Page, retention: Retention) -> Slice[Item]:
-    row = connection.execute(_living(project, id_, retention)).first()
-    if row is None:
-        raise CompletionNotFound(id_)
+    row = _living(connection, project, id_, retention)
     position = completion_messages.c.position
     wanted = select(position, completion_messages.c.message).where(completion_messages.c.sequence == row.sequence)
     if page_.after is not None:
@@ -179,25 +192,41 @@ def searchable(text: str) -> str:
     return "" if "\0" in text else text
 
 
-def _living(project: str, id_: str, retention: Retention) -> Select[Any]:
-    return select(completions).where(
-        completions.c.id == searchable(id_),
-        completions.c.project == project,
-        completions.c.created >= retention.oldest(),
-    )
+def _living(
+    connection: Connection, project: str, id_: str, retention: Retention, *, to_change: bool = False
+) -> Row[Any]:
+    """Raises `CompletionNotFound`."""
+    known = {"id": searchable(id_), "project": project, "oldest": retention.oldest()}
+    row = connection.execute(_LIVING_TO_CHANGE if to_change else _LIVING, known).first()
+    if row is None:
+        raise CompletionNotFound(id_)
+    return row
 
 
-def _places(project: str, filters: Filters, retention: Retention) -> Select[Any]:
+def _range(
+    connection: Connection, project: str, page_: Page, retention: Retention, table: FromClause
+) -> ColumnElement[bool]:
+    """One lower bound at most: of two, SQLite would begin its search at either."""
+    oldest = Place(retention.oldest(), 0)
+    after = None if page_.after is None else _place(connection, project, page_.after)
+    place = tuple_(table.c.created, table.c.sequence)
+    if after is None:
+        return place >= tuple_(*map(literal, oldest))
+    if page_.order == "asc":
+        return place > tuple_(*map(literal, max(oldest, after)))
+    return and_(place >= tuple_(*map(literal, oldest)), place < tuple_(*map(literal, after)))
+
+
+def _places(project: str, filters: Filters) -> Select[Any]:
     """What matches, read from one index: that of the first metadata pair where there is one."""
-    oldest = retention.oldest()
     if not filters.metadata:
         found = select(completions.c.created, completions.c.sequence)
-        found = found.where(completions.c.project == project, completions.c.created >= oldest)
+        found = found.where(completions.c.project == project)
         return found if filters.model is None else found.where(completions.c.model == searchable(filters.model))
     first, *others = (digest(key, value) for key, value in filters.metadata)
     table = completion_metadata.alias("first_pair")
     found = select(table.c.created, table.c.sequence)
-    found = found.where(table.c.project == project, table.c.digest == first, table.c.created >= oldest)
+    found = found.where(table.c.project == project, table.c.digest == first)
     if filters.model is not None:
         found = found.where(table.c.model == searchable(filters.model))
     for n, other in enumerate(others):
@@ -255,7 +284,7 @@ def _add_metadata(
         for key, value in metadata.items()
     ]
     if pairs:
-        connection.execute(insert(completion_metadata), pairs)
+        connection.execute(_INSERT_METADATA, pairs)
 
 
 def _json(metadata: FrozenMap[str, str]) -> str:
