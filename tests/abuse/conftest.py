@@ -10,7 +10,7 @@ import pytest
 
 from completionist.settings import EngineSettings, KeySettings, ServerSettings, Settings
 from tests.abuse.clients import come_and_go, together, unread_streams
-from tests.abuse.invariants import KEY, OTHER_KEY, Abuse, invariants_of
+from tests.abuse.invariants import CREATE, KEY, OTHER_KEY, Abuse, invariants_of
 from tests.abuse.served import Served, serving_model, serving_script
 from tests.support.process import torrent
 
@@ -46,7 +46,7 @@ LIMITED_SETTINGS = Settings(
 def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Small streams and a small context, so that they fill."""
     with serving_model(MODEL_SETTINGS, tmp_path_factory.mktemp("abuse") / "model") as served:
-        _warm(served)
+        _warm_store(_warm(served))
         served.settle()
         yield served
 
@@ -74,6 +74,13 @@ def limited(limited_server: Served) -> Iterator[Abuse]:
     """A row on the server with small limits."""
     with invariants_of(limited_server) as abuse:
         yield abuse
+
+
+def _warm_store(client: Abuse) -> None:
+    """Have every thread and every connection of the store."""
+    for _ in range(3):
+        together(*[lambda: client.create(None, "Idempotency-Key: warm", store=True, metadata={"a": "b"})] * 8)
+        together(*[lambda: client.get(f"{CREATE}?limit=100&metadata[a]=b")] * 16)
 
 
 def _warm(served: Served) -> Abuse:

@@ -197,7 +197,7 @@ def test_row_10_paths(abuse: Abuse, key: str | None) -> None:
         "/", "/v1", "//v1//chat/completions", "/v1//chat/completions", "/v1/%2e%2e/v1/chat/completions",
         "/v1/../v1/chat/completions", "/v1/./chat/completions", "/v1/chat%2Fcompletions", "/v1/chat/%63ompletions",
         "/v1/chat/completions/", "/V1/Chat/Completions", "/v1/chat/completions;x", "/v1/chat/completions%00",
-        "/v1\\chat\\completions", "/openapi.json", "/docs", "/static/../v1/models", "/console",
+        "/v1\\chat\\completions", "/docs", "/static/../v1/models", "/console",
     ):  # fmt: skip
         for method in ("GET", "POST", "DELETE"):
             refused = abuse.send(abuse.request(method, path, body=abuse.body(), key=key))
