@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
+import psutil
 import pytest
+from msgspec.structs import replace
 
 from completionist.engine.base import GrammarSpec
-from completionist.errors import InvalidRequest
+from completionist.errors import InvalidRequest, Overloaded
 from completionist.grammar.check import ClientGrammar, GrammarChecks
 from completionist.grammar.frames import Part
 from completionist.types.refusals import InvalidSchema
 
 SOUND: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 WHOLE = GrammarSpec('start: "a"', has_client_rules=False)
+PROJECT = "tides"
+NOTHING = r"[^\s\S]"
 PARAM = "tools[0].custom.format.grammar.definition"
 
 
@@ -37,7 +40,7 @@ def fault(*clients: ClientGrammar, deadline_s: float = 5.0, whole: GrammarSpec =
     async def run() -> InvalidRequest | None:
         checks = GrammarChecks(deadline_s=deadline_s)
         try:
-            await checks.check(clients, whole)
+            await checks.check(clients, whole, PROJECT)
         except InvalidRequest as refusal:
             return refusal
         else:
@@ -145,7 +148,7 @@ def test_refused_lark(name: str) -> None:
         "*a",
         "(a{0,1000}){0,1000}",
         "a\nb",
-        r"[^\s\S]",
+        NOTHING,
         r"\p{Nothing}",
     ],
 )
@@ -214,13 +217,22 @@ def test_the_part_to_blame_is_named() -> None:
     assert refusal.param == "tools[1]"
 
 
+def killer(i: int) -> ClientGrammar:
+    """Like `KILLER`, and no two alike."""
+    return schema({"type": "object", "properties": {f"a{i}": {"type": "integer", "multipleOf": 99_999_989}}})
+
+
+KILLER = killer(0)
+"""Outlasts a deadline of a second, so it costs a process."""
+
+
 def test_past_the_deadline_a_grammar_is_too_complex_and_the_next_one_is_judged() -> None:
     async def run() -> None:
         checks = GrammarChecks(deadline_s=1.0)
         slow = schema({"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 99_999_989}}})
         with pytest.raises(InvalidRequest, match="too complex"):
-            await checks.check((schema(SOUND), slow), WHOLE)
-        await checks.check((schema(SOUND),), WHOLE)
+            await checks.check((schema(SOUND), slow), WHOLE, PROJECT)
+        await checks.check((schema(SOUND),), WHOLE, PROJECT)
         await checks.close()
 
     asyncio.run(run())
@@ -229,31 +241,97 @@ def test_past_the_deadline_a_grammar_is_too_complex_and_the_next_one_is_judged()
 def test_a_process_that_was_killed_while_idle_is_replaced() -> None:
     async def run() -> None:
         checks = GrammarChecks()
-        await checks.check((lark('start: "a"'),), WHOLE)
-        first = checks._process
+        await checks.check((lark('start: "a"'),), WHOLE, PROJECT)
+        first = checks.pid
         assert first is not None
-        first.kill()
-        first.wait()
-        await checks.check((lark('start: "b"'),), WHOLE)
-        assert checks._process is not first
+        process = psutil.Process(first)
+        process.kill()
+        process.wait()
+        await checks.check((lark('start: "b"'),), WHOLE, PROJECT)
+        assert checks.pid not in (None, first)
         await checks.close()
 
     asyncio.run(run())
 
 
-def test_what_was_sound_is_not_tried_again() -> None:
+def is_running(checks: GrammarChecks) -> bool:
+    return checks.pid is not None
+
+
+async def times_out(checks: GrammarChecks, *clients: ClientGrammar, project: str = PROJECT) -> None:
+    with pytest.raises(InvalidRequest, match="too complex"):
+        await checks.check(clients, WHOLE, project)
+
+
+def test_what_is_known_is_not_tried_again_whether_sound_or_not() -> None:
     async def run() -> None:
-        checks = GrammarChecks()
-        sound = (schema({"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(300)}}),)
-        await checks.check(sound, WHOLE)
-        process = checks._process
-        assert process is not None
-        used = process.pid
-        before = time.process_time()
-        await checks.check(sound, WHOLE)
-        assert time.process_time() >= before
-        assert checks._process is not None
-        assert checks._process.pid == used
+        checks = GrammarChecks(deadline_s=1.0)
+        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+        assert is_running(checks)
+        await asyncio.gather(*(times_out(checks, KILLER) for _ in range(50)))
+        await times_out(checks, KILLER)
+        assert not is_running(checks), "a process was started for what is known"
+        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+        with pytest.raises(InvalidRequest, match="accepts nothing"):
+            await checks.check((regex(NOTHING),), WHOLE, PROJECT)
+        used = checks.pid
+        psutil.Process(used).suspend()
+        with pytest.raises(InvalidRequest, match="accepts nothing"):
+            await checks.check((regex(NOTHING),), WHOLE, PROJECT)
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_a_project_does_not_wait_for_all_that_another_has_asked() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=0.5)
+        hostile = [asyncio.create_task(times_out(checks, killer(i))) for i in range(4)]
+        await asyncio.sleep(0)
+        await checks.check((schema(SOUND),), WHOLE, "others")
+        assert not hostile[-1].done()
+        await asyncio.gather(*hostile)
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_who_waits_too_long_for_a_turn_is_told_that_the_server_is_overloaded() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=1.0, patience_s=0.2)
+        hostile = asyncio.create_task(times_out(checks, KILLER))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Overloaded):
+            await checks.check((schema(SOUND),), WHOLE, "others")
+        await hostile
+        await checks.check((schema(SOUND),), WHOLE, "others")
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_who_leaves_while_waiting_or_being_served_leaves_no_turn_behind() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=1.0)
+        asking = [asyncio.create_task(times_out(checks, killer(i))) for i in range(3)]
+        await asyncio.sleep(0.1)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_of_many_parts_the_one_that_kills_is_blamed_within_one_deadline() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=1.0)
+        with pytest.raises(InvalidRequest) as refused:
+            await checks.check(
+                (*[schema(SOUND)] * 60, replace(KILLER, param="the killer"), *[KILLER] * 60), WHOLE, PROJECT
+            )
+        assert refused.value.param == "the killer"
         await checks.close()
 
     asyncio.run(run())

@@ -1,33 +1,33 @@
 """Judging the grammars of a request before it runs: 400 with the contract's words, whatever they do to the compiler.
 
-The trial runs in another process under a deadline. A grammar that kills it or outlasts the deadline is too complex; the
-process is started anew. What was found sound is remembered.
+The trial runs in another process under a deadline (`grammar.checker`). A grammar that kills it or outlasts the deadline is
+too complex. Verdicts are remembered, so that an application's grammars wait for nobody, and a hostile one that comes
+again costs nothing. New ones are tried one at a time, projects in turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-import subprocess
-import sys
-import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from completionist.engine.base import GrammarSpec
-from completionist.errors import InvalidRequest, ServerError
-from completionist.grammar.frames import HEADER, Check, Fault, Part, Verdict
-from completionist.log import emit
+from completionist.errors import InvalidRequest, Overloaded
+from completionist.grammar.frames import Check, Fault, Part
+from completionist.grammar.trier import Lost, Trier
+from completionist.grammar.turns import Turns
 from completionist.types.refusals import InvalidSchema
 
-_log = logging.getLogger(__name__)
-
 DEADLINE_S = 5.0
+PATIENCE_S = 20.0
+"""How long a request may wait for its turn; then the server is overloaded, and says so."""
 _MAX_REMEMBERED = 4096
-_COMMAND = (sys.executable, "-P", "-m", "completionist.grammar.checker")
+_LOST_REMEMBERED_S = 60.0
+"""A deadline that was missed says something about the machine, too."""
 _NOTHING = GrammarSpec("start:", has_client_rules=False)
 _TOO_COMPLEX = "it is too complex."
 
@@ -46,107 +46,75 @@ class ClientGrammar(msgspec.Struct, frozen=True, kw_only=True):
         return InvalidRequest(f"Invalid {self.part.kind} grammar: {reason}", param=self.param)
 
 
+class _Known(msgspec.Struct, frozen=True):
+    fault: Fault | None
+    until_s: float = float("inf")
+
+
 class GrammarChecks:
-    """Owns the process, which starts at the first question. One question at a time."""
+    """Belongs to one event loop."""
 
-    def __init__(self, *, deadline_s: float = DEADLINE_S) -> None:
-        self._deadline_s = deadline_s
+    def __init__(self, *, deadline_s: float = DEADLINE_S, patience_s: float = PATIENCE_S) -> None:
+        self._trier = Trier(deadline_s=deadline_s)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar-check")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._sound: OrderedDict[bytes, None] = OrderedDict()
+        self._turns = Turns(patience_s=patience_s)
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
-    async def check(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec | None) -> None:
+    @property
+    def pid(self) -> int | None:
+        """Of the process that tries grammars; None while there is none."""
+        return self._trier.pid
+
+    async def check(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec | None, project: str) -> None:
         """`whole` is the grammar of the answer, None where all of them are given and none is called upon.
 
-        Raises `InvalidRequest` for the first of `clients` that cannot be used. A caller may leave at any time.
+        Raises `InvalidRequest` for the first of `clients` that cannot be used, `Overloaded`. A caller may leave at any time.
         """
-        if clients:
-            loop = asyncio.get_running_loop()
-            fault = await loop.run_in_executor(self._thread, self._fault, clients, whole or _NOTHING)
-            if fault is not None:
-                raise clients[fault.part].refusal(fault.reason)
+        if not clients:
+            return
+        check = Check(tuple(client.part for client in clients), whole or _NOTHING)
+        key = await asyncio.to_thread(_digest, check)
+        known = self._recall(key) or await self._tried(key, check, project)
+        if known.fault is not None:
+            raise clients[known.fault.part].refusal(known.fault.reason)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._end_process)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._trier.end)
         self._thread.shutdown()
 
-    def _fault(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec) -> Fault | None:
-        body = msgspec.msgpack.encode(Check(tuple(client.part for client in clients), whole))
-        key = hashlib.sha256(body).digest()
-        if key in self._sound:
-            self._sound.move_to_end(key)
-            return None
-        verdict = self._ask(body)
-        if verdict is None:
-            return Fault(self._blame(clients), _TOO_COMPLEX)
-        if verdict.fault is None:
-            self._remember(key)
-        return verdict.fault
-
-    def _blame(self, clients: tuple[ClientGrammar, ...]) -> int:
-        """The first part that the process does not survive by itself; the first of all where each of them is harmless."""
-        for i, client in enumerate(clients if len(clients) > 1 else ()):
-            if self._ask(msgspec.msgpack.encode(Check((client.part,), _NOTHING))) is None:
-                return i
-        return 0
-
-    def _remember(self, key: bytes) -> None:
-        self._sound[key] = None
-        while len(self._sound) > _MAX_REMEMBERED:
-            self._sound.popitem(last=False)
-
-    def _ask(self, body: bytes) -> Verdict | None:
-        """None where the process died of the question or had to be killed."""
-        process = self._process_that_reads(HEADER.pack(len(body)) + body)
-        watchdog = threading.Timer(self._deadline_s, process.kill)
-        watchdog.start()
+    async def _tried(self, key: bytes, check: Check, project: str) -> _Known:
+        """Another may have asked the same meanwhile."""
         try:
-            answer = _answer(process)
-        finally:
-            watchdog.cancel()
-        if answer is None:
-            self._end_process()
-        return answer
+            await self._turns.begin(project)
+        except TimeoutError:
+            raise Overloaded from None
+        if known := self._recall(key):
+            self._turns.end()
+            return known
+        trial = asyncio.get_running_loop().run_in_executor(self._thread, self._try, check)
+        trial.add_done_callback(lambda trial: self._settle(key, trial))
+        return await asyncio.shield(trial)  # who leaves does not end it, nor the turn
 
-    def _process_that_reads(self, question: bytes) -> subprocess.Popen[bytes]:
-        """One that died while nobody asked shows it only now, and says nothing about the question."""
-        while True:
-            process = self._ensure_process()
-            if process.stdin is not None:
-                try:
-                    process.stdin.write(question)
-                    process.stdin.flush()
-                except BrokenPipeError:
-                    self._end_process()
-                else:
-                    return process
+    def _try(self, check: Check) -> _Known:
+        outcome = self._trier.ask(check)
+        if isinstance(outcome, Lost):
+            return _Known(Fault(outcome.part, _TOO_COMPLEX), time.monotonic() + _LOST_REMEMBERED_S)
+        return _Known(outcome)
 
-    def _ensure_process(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self._end_process()
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                _COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                process_group=0,  # a terminal's Ctrl-C is for us
-            )
-            if _answer(self._process) is None:
-                emit(_log, logging.ERROR, "the process that checks grammars does not start")
-                raise ServerError
-        return self._process
+    def _settle(self, key: bytes, trial: asyncio.Future[_Known]) -> None:
+        self._turns.end()
+        if not trial.cancelled() and trial.exception() is None:
+            self._known[key] = trial.result()
+            while len(self._known) > _MAX_REMEMBERED:
+                self._known.popitem(last=False)
 
-    def _end_process(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+    def _recall(self, key: bytes) -> _Known | None:
+        known = self._known.get(key)
+        if known is None or known.until_s < time.monotonic():
+            return None
+        self._known.move_to_end(key)
+        return known
 
 
-def _answer(process: subprocess.Popen[bytes]) -> Verdict | None:
-    if process.stdout is None:
-        return None
-    header = process.stdout.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return None
-    body = process.stdout.read(*HEADER.unpack(header))
-    return msgspec.msgpack.decode(body, type=Verdict)
+def _digest(check: Check) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(check)).digest()

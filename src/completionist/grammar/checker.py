@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from completionist.grammar.frames import HEADER, Check, Verdict
+from completionist.grammar.frames import HEADER, Began, Check, Report, Verdict
 from completionist.grammar.trial import Trials
 
 _MEMORY_BYTES = 1 << 30
@@ -36,11 +36,11 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     _say(sink, Verdict(None))  # ready: the time it took to start is not counted as anybody's
     while header := source.read(HEADER.size):
         check = decoder.decode(source.read(*HEADER.unpack(header)))
-        _say(sink, Verdict(trials.fault(check.parts, check.whole)))
+        _say(sink, Verdict(trials.fault(check.parts, check.whole, lambda part: _say(sink, Began(part)))))
 
 
-def _say(sink: BinaryIO, verdict: Verdict) -> None:
-    body = msgspec.msgpack.encode(verdict)
+def _say(sink: BinaryIO, report: Report) -> None:
+    body = msgspec.msgpack.encode(report)
     sink.write(HEADER.pack(len(body)) + body)
     sink.flush()
 

@@ -9,7 +9,6 @@ The result is text: it is compiled in other processes (`grammar.checker`, the en
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -90,7 +89,7 @@ class _Writer:
         self._rule("answer", " | ".join(self._answers()))
         self._rule("TEXT", ANY_TEXT)
         main = {"lark_grammar": "\n".join(self._lines)}
-        source = json.dumps({"grammars": [main, *self._clients]}, ensure_ascii=False)
+        source = msgspec.json.encode({"grammars": [main, *self._clients]}).decode()
         return GrammarSpec(source, has_client_rules=bool(self._clients))
 
     def _thinking(self, state: ThinkingState) -> str:

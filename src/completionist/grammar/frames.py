@@ -1,6 +1,7 @@
-"""What travels between the API process and the one that tries grammars: one question, one answer.
+"""What travels between the API process and the one that tries grammars: one question, and what becomes of it.
 
-u32 little-endian length · msgpack body
+question    u32 little-endian length · msgpack body of a Check
+answer      the same of any number of Began, and one Verdict
 """
 
 from __future__ import annotations
@@ -36,7 +37,16 @@ class Fault(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Began(msgspec.Struct, frozen=True, tag="began"):
+    """`part` is about to be tried: to blame if nothing is heard any more."""
+
+    part: int
+
+
+class Verdict(msgspec.Struct, frozen=True, tag="verdict"):
     """None: the engine can take the grammar."""
 
     fault: Fault | None
+
+
+Report = Began | Verdict

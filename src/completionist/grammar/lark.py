@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from completionist.text.channels import split_controls
 
 OPTIONS_KEY = "x-guidance"
@@ -60,4 +62,4 @@ def json_value(schema: Mapping[str, object]) -> str:
     """JSON of this schema, with the blanks of Python's and the templates' writers: fixed ones are free to generate, and a
     model cannot lose itself in them."""
     options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return "%json " + json.dumps({**schema, OPTIONS_KEY: options}, ensure_ascii=False)
+    return "%json " + msgspec.json.encode({**schema, OPTIONS_KEY: options}).decode()

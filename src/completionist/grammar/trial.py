@@ -7,7 +7,7 @@ uses a vocabulary of single bytes: what compiles with it compiles with any.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
@@ -34,12 +34,15 @@ class Trials:
     def __init__(self) -> None:
         self._tokenizer = LLTokenizer("byte")
 
-    def fault(self, parts: Sequence[Part], whole: GrammarSpec) -> Fault | None:
-        """The first fault of a part, else that of the whole, which is laid to the first part."""
+    def fault(self, parts: Sequence[Part], whole: GrammarSpec, began: Callable[[int], None]) -> Fault | None:
+        """The first fault of a part, else that of the whole, which is laid to the first part. `began` is told which part is
+        tried before it is."""
         for i, part in enumerate(parts):
+            began(i)
             reason = self._part_fault(part)
             if reason:
                 return Fault(i, reason)
+        began(0)
         return Fault(0, "it is too complex.") if self._error(whole) else None
 
     def _part_fault(self, part: Part) -> str | None:

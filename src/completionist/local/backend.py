@@ -15,6 +15,7 @@ from completionist.engine.base import (
     Accepted,
     Caching,
     Failed,
+    GrammarSpec,
     ModelCard,
     Prompt,
     PromptTooLong,
@@ -22,7 +23,7 @@ from completionist.engine.base import (
     TokenEngine,
 )
 from completionist.errors import ContextLengthExceeded
-from completionist.grammar.check import GrammarChecks
+from completionist.grammar.check import ClientGrammar, GrammarChecks
 from completionist.grammar.compile import ThinkingState
 from completionist.local.assemble import Assembly, Reading
 from completionist.local.caching import with_breakpoint_marks
@@ -111,11 +112,8 @@ class LocalBackend:
         thinking, written = self._dialect.thinking_after(rendered.ending), ""
         if plan.wanted:
             written, thinking = self._dialect.written_thinking(thinking, wanted=plan.wanted)
-        reading = self._reading(request, thinking)
-        grammar = await asyncio.to_thread(
-            self._dialect.grammar, self._card, offer=reading.offer, schema=schema_of(request), thinking=thinking
-        )
-        await self._checks.check(client_grammars(request), grammar)
+        reading, clients, grammar = await asyncio.to_thread(self._demands, request, thinking)
+        await self._checks.check(clients, grammar, caller.project)
         prompt = prompt_of(
             request,
             caller,
@@ -124,6 +122,17 @@ class LocalBackend:
             thinking=self._budget(plan) if thinking == "open" else None,
         )
         return _Job(prompt=prompt, reading=reading)
+
+    def _demands(
+        self, request: ChatRequest, thinking: ThinkingState
+    ) -> tuple[Reading, tuple[ClientGrammar, ...], GrammarSpec | None]:
+        """Long where a client's schemas are. Raises `InvalidRequest`."""
+        clients = client_grammars(request)
+        reading = self._reading(request, thinking)
+        grammar = self._dialect.grammar(
+            self._card, offer=reading.offer, schema=schema_of(request), thinking=reading.thinking
+        )
+        return reading, clients, grammar
 
     def _budget(self, plan: Plan) -> ThinkingBudget | None:
         if plan.budget_tokens is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from completionist.types.tools import (
     NamedFunction,
     Tool,
 )
+
+MAX_CHARACTERS = 2**20
+"""Of all grammars of a request. The subset of section 7 has room for a third of this in one schema, beside descriptions."""
 
 _OBJECT: Mapping[str, Any] = {"type": "object"}
 
@@ -60,8 +64,16 @@ def _rooted(sent: JSONSchemaFormat) -> Mapping[str, Any]:
 
 
 def client_grammars(request: ChatRequest) -> tuple[ClientGrammar, ...]:
-    """Every schema and grammar that must be enforced if it is called upon, in the order of the fields (contract 2.3)."""
-    return (*_tool_grammars(request.tools or ()), *_format_grammars(request))
+    """Every schema and grammar that must be enforced if it is called upon, in the order of the fields (contract 2.3). Time
+    in proportion to them. Raises `InvalidRequest` where together they are longer than any compiler should see."""
+    clients: list[ClientGrammar] = []
+    n_characters = 0
+    for client in itertools.chain(_tool_grammars(request.tools or ()), _format_grammars(request)):
+        n_characters += len(client.part.source)
+        if n_characters > MAX_CHARACTERS:
+            raise client.refusal(f"the schemas and grammars of a request exceed {MAX_CHARACTERS} characters together.")
+        clients.append(client)
+    return tuple(clients)
 
 
 def _tool_grammars(tools: Sequence[Tool]) -> Iterator[ClientGrammar]:

@@ -67,7 +67,8 @@ class Writer:
                 break
         if sequence.prediction is not None and is_from_prediction:
             sequence.prediction.judge(n_guessed, n_kept)
-        while end is None and sequence.forced and sequence.request.sampling.n_alternatives is None:
+        n_most = len(tokens) + LONGEST_RUN_TOKENS  # the rest is as certain a step later
+        while end is None and sequence.forced and len(tokens) < n_most and _is_silent(sequence):
             tokens.append(self._take(sequence, sequence.forced.popleft()))
             end = self._end(sequence)
         sequence.guess = []
@@ -123,6 +124,11 @@ class Writer:
         room = self._capacity_tokens - len(sequence.tokens)
         limit = sequence.request.max_tokens
         return room if limit is None else min(room, limit - sequence.n_generated)
+
+
+def _is_silent(sequence: Sequence) -> bool:
+    """Nobody asks for likelihoods."""
+    return sequence.request.sampling.n_alternatives is None
 
 
 def _is_thinking(sequence: Sequence) -> bool:

@@ -28,6 +28,8 @@ from completionist.grammar.bounds import parser_limits
 _NOT_TEXT = 1 << 0 | 1 << 1 | 1 << 3  # unknown, unused, control
 _SPECIAL = b"\xff"  # what llguidance wants in front of a token that is not text; no UTF-8 text has this byte
 _MAX_KEPT = 64
+_MAX_KEPT_CHARACTERS = 2**19
+"""Of the texts of all that are kept. Compiled, a character of the worst takes 180 bytes: 90 MB."""
 _MAX_AT_ONCE = 4
 """Grammars that are compiled side by side: one that takes long holds up few others."""
 _STACK_BYTES = 256 << 20  # address space, touched only as far as a grammar recurses
@@ -109,6 +111,8 @@ class Grammars:
         self._size = model.vocabulary_size
         self._tokenizer = _tokenizer(model)
         self._kept: OrderedDict[GrammarSpec, Matcher] = OrderedDict()
+        self._n_characters = 0
+        """Of those kept."""
         self._awaited: dict[GrammarSpec, list[Future[Matcher]]] = {}
         self._compiling: set[GrammarSpec] = set()
         self._lock = threading.Lock()
@@ -165,8 +169,10 @@ class Grammars:
 
     def _keep(self, spec: GrammarSpec, matcher: Matcher) -> None:
         self._kept[spec] = matcher
-        while len(self._kept) > _MAX_KEPT:
-            self._kept.popitem(last=False)
+        self._n_characters += len(spec.source)
+        while len(self._kept) > _MAX_KEPT or self._n_characters > _MAX_KEPT_CHARACTERS:
+            dropped, _ = self._kept.popitem(last=False)
+            self._n_characters -= len(dropped.source)
 
 
 def _tokenizer(model: Model) -> LLTokenizer:
