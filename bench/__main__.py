@@ -21,6 +21,8 @@ SCENARIOS = (
     "queued",
     "long_prompt",
     "churn",
+    "prediction",
+    "schema",
     "growth",
     "same_output",
     "cancellations",

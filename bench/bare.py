@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from completionist.engine.base import Sampling
 from completionist.engine.llama.capi import ffi
 from completionist.engine.llama.model import Model
+from completionist.engine.llama.prediction import LONGEST_RUN_TOKENS
 from completionist.engine.llama.sampler import Sampler
 
 Rows = NDArray[np.float32]
@@ -53,7 +54,7 @@ class BareContext:
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_seq_max = n_sequences * n_cells, n_sequences
         params.n_batch = params.n_ubatch = ROWS
-        params.n_outputs_max = n_sequences
+        params.n_outputs_max = n_sequences + LONGEST_RUN_TOKENS
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = _FLASH_ATTENTION_OFF
         self.handle = self.c.llama_init_from_model(model.handle, params)
@@ -86,6 +87,13 @@ class BareContext:
         positions = [position] * len(tokens) if isinstance(position, int) else position
         for sequence, (token, pos) in enumerate(zip(tokens, positions, strict=True)):
             self._lay(sequence, token, pos, sequence, wants=True)
+        self._decode(len(tokens))
+        return self._logits(len(tokens))
+
+    def run(self, tokens: list[int], position: int) -> Rows:
+        """Continue sequence 0 by all of `tokens` in one call. Returns a copy of a row of logits for each."""
+        for row, token in enumerate(tokens):
+            self._lay(row, token, position + row, 0, wants=True)
         self._decode(len(tokens))
         return self._logits(len(tokens))
 
@@ -157,6 +165,16 @@ def step_ms(context: BareContext, n_sequences: int, n_context: int, n_steps: int
     elapsed_s = time.perf_counter() - began_s
     context.trim(n_sequences, n_context)
     return elapsed_s / n_steps * 1000
+
+
+def evaluate_s(context: BareContext, prompt: list[int], tokens: list[int], runs: list[int]) -> float:
+    """How long `tokens` take behind `prompt`, in calls of these many rows, the most likely token of each row included."""
+    context.prefill(0, prompt)
+    began_s, done = time.perf_counter(), 0
+    for n_rows in runs:
+        context.run(tokens[done : done + n_rows], len(prompt) + done).argmax(axis=1)
+        done += n_rows
+    return time.perf_counter() - began_s
 
 
 def tokenise(model: Model, text: str) -> list[int]:

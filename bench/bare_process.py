@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from bench.bare import BareContext, Generated, fill, generate, step_ms, tokenise
+from bench.bare import BareContext, Generated, evaluate_s, fill, generate, step_ms, tokenise
 from bench.harness import Options
 from bench.prompts import Chat, chatml
 from completionist.engine.llama.capi import Native
@@ -56,6 +56,14 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     n_steps: int
 
 
+class Evaluate(msgspec.Struct, frozen=True, tag="evaluate", kw_only=True):
+    """Time the evaluation of `tokens` behind `prompt`, in runs of these lengths, with the logits of every row looked at."""
+
+    prompt: list[int]
+    tokens: list[int]
+    runs: list[int]
+
+
 class Tokenise(msgspec.Struct, frozen=True, tag="tokenise"):
     text: str
 
@@ -75,7 +83,7 @@ class Gap(msgspec.Struct, frozen=True, tag="gap", kw_only=True):
     other: bytes
 
 
-Command = Open | Generate | Fill | Step | Tokenise | Pieces | Gap
+Command = Open | Generate | Fill | Step | Evaluate | Tokenise | Pieces | Gap
 
 
 class Loop:
@@ -97,6 +105,8 @@ class Loop:
                 fill(self._opened, command.n_sequences, command.n_context)
             case Step():
                 answer = step_ms(self._opened, command.n_sequences, command.n_context, command.n_steps)
+            case Evaluate():
+                answer = evaluate_s(self._opened, command.prompt, command.tokens, command.runs)
             case Tokenise():
                 answer = tokenise(self._model, command.text)
             case Pieces():
@@ -169,6 +179,12 @@ class BareProcess:
 
     def step_ms(self, n_sequences: int, n_context: int, n_steps: int) -> float:
         return self._ask(Step(n_sequences, n_context, n_steps), float)
+
+    def evaluate_s(self, prompt: list[int], tokens: list[int], runs: list[int]) -> float:
+        return self._ask(Evaluate(prompt=prompt, tokens=tokens, runs=runs), float)
+
+    def tokens(self, text: str) -> list[int]:
+        return self._ask(Tokenise(text), list[int])
 
     def prompt(self, messages: Chat) -> list[int]:
         """Token ids of a chat."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Choices; their pieces come mixed."""
     leaves_after: int | None = None
     """Close the connection when so many pieces of the answer have arrived."""
+    fields: Mapping[str, Any] = {}
+    """More of the body. Where there is a prediction, the limit is sent in the field that goes with it."""
     is_background: bool = False
     """Close the connection when all requests that are not in the background are answered."""
 
@@ -54,6 +56,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
     error: str = ""
     """The body of a refusal, or the error event of a stream."""
     has_left: bool = False
@@ -176,16 +180,18 @@ class _Exchange(asyncio.Protocol):
 
 
 def _request(port: int, ask: Ask, model: str) -> bytes:
+    limit = "max_tokens" if "prediction" in ask.fields else "max_completion_tokens"
     body = msgspec.json.encode(
         {
             "model": model,
             "messages": ask.messages,
-            "max_completion_tokens": ask.max_tokens,
+            limit: ask.max_tokens,
             "n": ask.n,
             "temperature": ask.temperature,
             "top_p": ask.top_p,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **ask.fields,
         }
     )
     head = (
@@ -205,6 +211,7 @@ def _read(received: list[tuple[float, bytes]], sent_s: float, ended_s: float, *,
     for at_s, line in _lines(received):
         if line.startswith(b"data: {"):
             reading.add(at_s, msgspec.json.decode(line[6:]))
+    completion = reading.usage.get("completion_tokens_details") or {}
     return Answer(
         status=status,
         sent_s=sent_s,
@@ -214,6 +221,8 @@ def _read(received: list[tuple[float, bytes]], sent_s: float, ended_s: float, *,
         prompt_tokens=reading.usage.get("prompt_tokens", 0),
         cached_tokens=(reading.usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
         completion_tokens=reading.usage.get("completion_tokens", 0),
+        accepted_prediction_tokens=completion.get("accepted_prediction_tokens", 0),
+        rejected_prediction_tokens=completion.get("rejected_prediction_tokens", 0),
         error=reading.error,
         has_left=has_left,
     )
