@@ -48,7 +48,7 @@ class Engine:
         self._memory = memory
         self._costs = costs
         self._writer = Writer(model, capacity_tokens=memory.capacity_tokens, can_take_back=memory.can_take_back)
-        self._preparer = Preparer(model)
+        self._preparer = Preparer(model, capacity_tokens=memory.capacity_tokens)
         self._newcomers: dict[int, Newcomer] = {}
         self._requests: dict[int, Request] = {}
         self._waiting = WaitingRoom(max_waiting)

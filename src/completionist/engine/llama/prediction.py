@@ -4,7 +4,8 @@
     answer      a b c X Y g h i          the answer left it at X and is back at j, because «g h i» is found once more
 
 Where the answer follows the prediction, runs grow twofold; where it does not, nothing is tried until some of its last
-tokens stand in the prediction, so that a prediction that fits nowhere costs next to nothing.
+tokens stand in the prediction, so that a prediction that fits nowhere costs next to nothing. A row of a run costs up to
+half as much as a step of its own, so an attempt that is mostly wrong is a loss: runs and eagerness shrink after it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from bisect import bisect_right
 
 FIRST_RUN_TOKENS = 16
 LONGEST_RUN_TOKENS = 64
-_FEWEST_MATCHING, _MOST_MATCHING = 3, 12
-"""Tokens that must agree before the prediction is taken up again: more after each attempt that failed at once."""
+_SHORTEST_RUN_TOKENS = 4
+_FEWEST_MATCHING, _MOST_MATCHING = 3, 16
+"""Tokens that must agree before the prediction is taken up again: more after attempts that were mostly wrong."""
 _PLACES_TRIED = 4
 
 
@@ -46,10 +48,10 @@ class Prediction:
         self.n_rejected += n_proposed - n_kept
         if n_kept == n_proposed:
             self._run = min(2 * self._run, LONGEST_RUN_TOKENS)
-            self._n_matching = _FEWEST_MATCHING
+            self._n_matching = max(self._n_matching // 2, _FEWEST_MATCHING)
         else:
-            self._run = max(FIRST_RUN_TOKENS // 4, min(n_kept, FIRST_RUN_TOKENS))
-            if not n_kept:
+            self._run = min(max(n_kept // 2, _SHORTEST_RUN_TOKENS), FIRST_RUN_TOKENS)
+            if n_kept < n_proposed / 2:
                 self._n_matching = min(2 * self._n_matching, _MOST_MATCHING)
 
     def follow(self, token: int) -> None:

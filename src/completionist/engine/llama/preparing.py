@@ -99,9 +99,10 @@ class Newcomer:
 class Preparer:
     """Prepares requests of one model, texts in the order in which they came."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, capacity_tokens: int) -> None:
         self.wake: Callable[[], None] = _nobody_sleeps
         self._model = model
+        self._capacity_tokens = capacity_tokens
         self._tokenising = ThreadPoolExecutor(1, "tokenising")
         self._reading = ThreadPoolExecutor(1, "vocabulary")
         self._grammars: Future[Grammars] | None = None
@@ -130,7 +131,7 @@ class Preparer:
         return Texts(
             prompt=tokens,
             breakpoints=tuple(breakpoints),
-            prediction=self._model.tokens_of(prompt.prediction or ""),
+            prediction=self._model.tokens_of(prompt.prediction or "")[: self._capacity_tokens],
             closing=[token for segment in closing for token in self._tokens(segment)],
         )
 
