@@ -34,7 +34,10 @@ from completionist.log import emit, logging_to
 from completionist.metrics import HasLoad, Metrics
 from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.settings import ServedSettings, ServerSettings, Settings
-from completionist.store.base import CompletionStore
+from completionist.store.directory import FileDirectory
+from completionist.store.files import Files
+from completionist.store.sql.file_rows import SqlFileRows
+from completionist.store.sql.place import files_directory
 from completionist.store.sql.store import SqlStore
 from completionist.types.request import Reading
 
@@ -136,7 +139,7 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
         await engine.close()
 
 
-def wire(settings: Settings, backends: Backends, engine: HasLoad, store: CompletionStore) -> Services:
+def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore) -> Services:
     """Everything between the socket and a backend."""
     metrics = Metrics()
     for served in backends.models():
@@ -152,6 +155,8 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: Complet
             )
         ),
         drain=Drain(),
+        files=open_files(settings, store),
+        file_settings=settings.files,
         has_engine=lambda: engine.is_ready,
         hosts=Hosts(settings.server),
         keys=Keys(settings.keys),
@@ -159,6 +164,13 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: Complet
         settings=settings.server,
         store=store,
     )
+
+
+def open_files(settings: Settings, store: SqlStore) -> Files:
+    """The files whose rows are in `store`. Not started: it answers, and sweeps nothing yet."""
+    path = settings.files.directory or files_directory(settings.store.url)
+    directory = FileDirectory(path, reserve_bytes=settings.files.reserve_bytes)
+    return Files(SqlFileRows(store), directory, settings.files)
 
 
 class _Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +220,8 @@ async def _serve(
         served = with_profile(model.served, settings)
         services = wire(settings, OneModel(backend, served), engine, store)
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
+        parts.push_async_callback(services.files.close)
+        services.files.start()
 
         def on_listening(port: int) -> None:
             host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host

@@ -5,6 +5,7 @@ Id forms are those of the contract, section 5.5.
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 import time
@@ -29,6 +30,16 @@ def completion_id() -> str:
 def call_id() -> str:
     """`call_` + 24 base62 characters."""
     return "call_" + _base62(24)
+
+
+def file_id() -> str:
+    """`file-` + 22 base62 characters (contract, section 1.6)."""
+    return "file-" + _base62(22)
+
+
+def is_file_id(text: str) -> bool:
+    """Whether `text` has the form of one, so that nothing else ever becomes a path or reaches a database."""
+    return re.fullmatch(r"file-[0-9A-Za-z]{22}", text) is not None
 
 
 def request_id() -> str:

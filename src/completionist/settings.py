@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from completionist.types.caller import ServiceTier
+from completionist.types.files import FilePurpose
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -114,6 +115,22 @@ class StoreSettings(Section):
     """0: for ever."""
 
 
+class FileSettings(Section):
+    """Uploaded files: where their contents are, and how much they may take."""
+
+    directory: Path | None = None
+    """None: `NAME.files` beside the SQLite database `NAME.db`, with PostgreSQL in the user's data directory."""
+    max_file_bytes: int = Field(default=512 * 2**20, ge=1)
+    max_project_bytes: int = Field(default=2_500_000_000_000, ge=1)
+    """All files of one project together."""
+    reserve_bytes: int = Field(default=256 * 2**20, ge=0)
+    """What uploads leave free on the disk."""
+    upload_timeout_s: float = Field(default=3600.0, gt=0)
+    """From the first byte of an upload to its last; a silence may last as long as `server.receipt_timeout_s`."""
+    withheld_purposes: tuple[FilePurpose, ...] = ()
+    """Files whose contents are not given out again; the hosted service has `user_data` and `assistants` here."""
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -144,6 +161,7 @@ class Settings(BaseSettings):
     served: dict[str, ServedSettings] = {}
     """By the names that clients use."""
     store: StoreSettings = StoreSettings()
+    files: FileSettings = FileSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

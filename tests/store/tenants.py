@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,7 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from completionist.engine.base import Prompt, WorkerLost
 from completionist.engine.scripted import Move, Pause
-from completionist.settings import KeySettings, ServerSettings, Settings, StoreSettings
+from completionist.settings import FileSettings, KeySettings, ServerSettings, Settings, StoreSettings
 from tests.support.ask import ask
 from tests.support.server import RunningServer, running_server
 
@@ -38,9 +40,10 @@ def terse(prompt: Prompt) -> Sequence[Sequence[Move]]:
 class Tenants:
     """Clients of one server: `mine` and `others` are of two projects."""
 
-    def __init__(self, server: RunningServer, url: str) -> None:
+    def __init__(self, server: RunningServer, url: str, files_directory: Path) -> None:
         self.server = server
         self.url = url
+        self.files_directory = files_directory
         self.mine = openai.OpenAI(base_url=server.base_url, api_key=KEY, max_retries=0, timeout=30)
         self.others = openai.OpenAI(base_url=server.base_url, api_key=OTHER_KEY, max_retries=0, timeout=30)
 
@@ -59,16 +62,20 @@ class Tenants:
 
 
 @contextmanager
-def tenants_of(url: str, **store: Any) -> Iterator[Tenants]:
-    """A server on the database at `url`."""
+def tenants_of(url: str, *, files: FileSettings | None = None, **store: Any) -> Iterator[Tenants]:
+    """A server on the database at `url`, with a directory of files of its own."""
     keys = tuple(
         KeySettings(sha256=hashlib.sha256(key.encode()).hexdigest(), project=project)
         for key, project in ((KEY, "mine"), (OTHER_KEY, "others"))
     )
-    settings = Settings(
-        server=ServerSettings(port=0, drain_timeout_s=0), store=StoreSettings(url=url, **store), keys=keys
-    )
-    with running_server(terse, settings=settings) as server:
-        tenants = Tenants(server, url)
-        with tenants.mine, tenants.others:
-            yield tenants
+    with tempfile.TemporaryDirectory() as directory:
+        settings = Settings(
+            server=ServerSettings(port=0, drain_timeout_s=0),
+            store=StoreSettings(url=url, **store),
+            files=(files or FileSettings()).model_copy(update={"directory": Path(directory)}),
+            keys=keys,
+        )
+        with running_server(terse, settings=settings) as server:
+            tenants = Tenants(server, url, Path(directory))
+            with tenants.mine, tenants.others:
+                yield tenants

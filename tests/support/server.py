@@ -95,6 +95,8 @@ class RunningServer:
         if settings.store.url is not None:  # the others keep nothing
             await self.store.start()
         self.services = wire(settings, backends(answering, served), self.engine, self.store)
+        if settings.store.url is not None:
+            self.services.files.start()
         listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
         self.port = listener.getsockname()[1]
         self._server = Server(self.services, on_listening)
@@ -102,6 +104,7 @@ class RunningServer:
         await asyncio.to_thread(self.services.decoder.close)
         await answering.close()
         await self.engine.close()
+        await self.services.files.close()
         await self.store.close()
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from completionist.errors import ShuttingDown
 
@@ -39,10 +39,13 @@ class Drain:
         for task in self._work:
             task.cancel()
 
-    async def attend(self, work: Coroutine[Any, Any, T], receive: Receive) -> T:
-        """The result of `work`. Raises what it raises, `ClientGone` or `ShuttingDown`; either way it is over then."""
+    async def attend(self, work: Coroutine[Any, Any, T], receive: Receive | None) -> T:
+        """The result of `work`. Raises what it raises, `ClientGone` or `ShuttingDown`; either way it is over then.
+
+        `receive` None: `work` is still receiving, and sees for itself when the client leaves.
+        """
         task = asyncio.create_task(work)
-        watch = asyncio.create_task(_departure(receive))
+        watch = asyncio.create_task(_departure(receive or _silence))
         self._work.add(task)
         try:
             await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
@@ -54,6 +57,11 @@ class Drain:
         finally:
             self._work.discard(task)
             await _cancelled(task, watch)
+
+
+async def _silence() -> Message:
+    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 async def _departure(receive: Receive) -> None:

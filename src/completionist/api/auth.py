@@ -13,7 +13,16 @@ from completionist.errors import IncorrectKey, MismatchedHeader, MissingKey
 from completionist.settings import KeySettings, is_loopback
 from completionist.types.caller import Caller
 
-Scope = Literal["public", "operations", "model.read", "model.request", "completions.read", "completions.write"]
+Scope = Literal[
+    "public",
+    "operations",
+    "model.read",
+    "model.request",
+    "completions.read",
+    "completions.write",
+    "files.read",
+    "files.write",
+]
 """What a route asks of its caller: nothing; to be on this machine or to have a key; a key, where keys are configured."""
 
 

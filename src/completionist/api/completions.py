@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 
@@ -10,6 +11,7 @@ from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.services import Services
+from completionist.chat.attached import check_file_ids
 from completionist.chat.service import Answer
 from completionist.metrics import Metrics
 from completionist.store.base import Attempt
@@ -24,6 +26,7 @@ async def create(exchange: Exchange, services: Services) -> None:
     """Answer one chat request (contract, sections 2, 5 and 6)."""
     request, attempt = await _read_request(exchange, services)
     exchange.end_user = request.safety_identifier or request.user
+    await check_file_ids(request, partial(services.files.get, exchange.caller.project))
     answer = services.chat.answer(request, exchange.caller, exchange.request_id)
     async with claimed(exchange, services, attempt) as claim:
         if claim.replay is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Literal
 
 from starlette.datastructures import Headers
@@ -79,6 +79,24 @@ class Exchange:
         length = (b"content-length", b"%d" % len(body))
         await self.send({"type": "http.response.start", "status": status, "headers": [*raw, length]})
         await self.send({"type": "http.response.body", "body": body})
+
+    async def send_parts(self, parts: AsyncIterator[bytes], n_bytes: int, headers: Mapping[str, str]) -> bytes:
+        """A long answer, each part when the client has taken the one before, but for the last part, which it returns.
+
+        That is for `finish_parts`: who has the last byte may ask again at once, so the answer must be over by then.
+        """
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        length = (b"content-length", b"%d" % n_bytes)
+        await self.send({"type": "http.response.start", "status": 200, "headers": [*raw, length]})
+        last = b""
+        async for part in parts:
+            if last:
+                await self.send({"type": "http.response.body", "body": last, "more_body": True})
+            last = part
+        return last
+
+    async def finish_parts(self, last: bytes) -> None:
+        await self.send({"type": "http.response.body", "body": last})
 
     async def respond_json(self, body: bytes) -> None:
         await self.respond(200, body, {"content-type": "application/json"})

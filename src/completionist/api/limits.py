@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import AsyncIterator
 
 from starlette.datastructures import Headers
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from completionist.api.attend import ClientGone
 from completionist.errors import BodyTooLarge, InvalidHeader, ReceiptTimeout, UnsupportedContentType
@@ -22,11 +24,28 @@ async def read_json_body(headers: Headers, receive: Receive, *, max_bytes: int, 
     if int(headers.get("content-length", 0)) > max_bytes:
         raise BodyTooLarge(max_bytes)
     _check_content_type(headers)
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            return await _read_body(receive, max_bytes)
-    except TimeoutError:
-        raise ReceiptTimeout from None
+    return [part async for part in body_parts(receive, max_bytes=max_bytes, deadline_s=deadline_s)]
+
+
+async def body_parts(
+    receive: Receive, *, max_bytes: int, deadline_s: float, silence_s: float = math.inf
+) -> AsyncIterator[bytes]:
+    """A body of at most `max_bytes` as it comes, to its end by `deadline_s`, never silent for longer than `silence_s`.
+
+    Raises `BodyTooLarge`, `ReceiptTimeout`, `ClientGone`.
+    """
+    n_bytes = 0
+    has_more = True
+    while has_more:
+        message = await _message(receive, deadline_s, silence_s)
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        n_bytes += len(part)
+        if n_bytes > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        yield part
+        has_more = message.get("more_body", False)
 
 
 def client_request_id(headers: Headers) -> str | None:
@@ -44,16 +63,10 @@ def _check_content_type(headers: Headers) -> None:
         raise UnsupportedContentType(sent)
 
 
-async def _read_body(receive: Receive, max_bytes: int) -> list[bytes]:
-    parts: list[bytes] = []
-    n_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        n_bytes += len(parts[-1])
-        if n_bytes > max_bytes:
-            raise BodyTooLarge(max_bytes)
-        if not message.get("more_body", False):
-            return parts
+async def _message(receive: Receive, deadline_s: float, silence_s: float) -> Message:
+    now_s = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(min(deadline_s, now_s + silence_s)):
+            return await receive()
+    except TimeoutError:
+        raise ReceiptTimeout from None

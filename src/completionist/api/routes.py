@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from starlette.routing import compile_path
 
-from completionist.api import completions, stored, system
+from completionist.api import completions, files, stored, system
 from completionist.api.auth import Scope
 from completionist.api.exchange import Exchange
 from completionist.api.openapi import publish
@@ -38,6 +38,11 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/chat/completions/{completion_id}", stored.update, "completions.write"),
     Route("DELETE", "/v1/chat/completions/{completion_id}", stored.delete, "completions.write"),
     Route("GET", "/v1/chat/completions/{completion_id}/messages", stored.list_messages, "completions.read"),
+    Route("POST", "/v1/files", files.create, "files.write"),
+    Route("GET", "/v1/files", files.list_files, "files.read"),
+    Route("GET", "/v1/files/{file_id}", files.retrieve, "files.read"),
+    Route("GET", "/v1/files/{file_id}/content", files.content, "files.read"),
+    Route("DELETE", "/v1/files/{file_id}", files.delete, "files.write"),
     Route("GET", "/v1/models", system.list_models, "model.read"),
     Route("GET", "/v1/models/{model:path}", system.retrieve_model, "model.read"),
     Route("DELETE", "/v1/models/{model:path}", system.delete_model, "model.read"),

@@ -12,8 +12,9 @@ from completionist.api.decoder import Decoder
 from completionist.api.hosts import Hosts
 from completionist.chat.service import ChatService
 from completionist.metrics import Metrics
-from completionist.settings import ServerSettings
+from completionist.settings import FileSettings, ServerSettings
 from completionist.store.base import CompletionStore
+from completionist.store.files import Files
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,10 +23,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     chat: ChatService
     decoder: Decoder
     drain: Drain
+    files: Files
     has_engine: Callable[[], bool]
     """Whether a request would find an engine that runs."""
     hosts: Hosts
     keys: Keys
     metrics: Metrics
     settings: ServerSettings
+    file_settings: FileSettings
     store: CompletionStore

@@ -9,21 +9,14 @@ import msgspec
 from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
+from completionist.api.lists import encode_list
 from completionist.api.query import Pairs, pairs, read_filters, read_page
 from completionist.api.services import Services
-from completionist.store.base import Item, Page, Settled, Slice
+from completionist.store.base import Page, Settled
 from completionist.types.stored import read_metadata
 
 MAX_UPDATE_BYTES = 128 * 2**10
 """Sixteen pairs of the greatest length, every character written as an escape, are 110 KB."""
-
-
-class _List(msgspec.Struct, kw_only=True):
-    object: Literal["list"] = "list"
-    data: list[msgspec.Raw]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class _Deleted(msgspec.Struct, kw_only=True):
@@ -35,7 +28,7 @@ class _Deleted(msgspec.Struct, kw_only=True):
 async def list_completions(exchange: Exchange, services: Services) -> None:
     sent = pairs(exchange.query)
     found = await services.store.list(exchange.caller.project, read_filters(sent), _page(sent))
-    await exchange.respond_json(_list(found))
+    await exchange.respond_json(encode_list(found))
 
 
 async def retrieve(exchange: Exchange, services: Services) -> None:
@@ -73,20 +66,8 @@ async def delete(exchange: Exchange, services: Services) -> None:
 async def list_messages(exchange: Exchange, services: Services) -> None:
     id_ = exchange.params["completion_id"]
     found = await services.store.messages(exchange.caller.project, id_, _page(pairs(exchange.query)))
-    await exchange.respond_json(_list(found))
+    await exchange.respond_json(encode_list(found))
 
 
 def _page(sent: Pairs) -> Page:
     return read_page(sent, default_limit=20, max_limit=100, default_order="asc")
-
-
-def _list(found: Slice[Item]) -> bytes:
-    items = found.items
-    return msgspec.json.encode(
-        _List(
-            data=[msgspec.Raw(item.json) for item in items],
-            first_id=items[0].id if items else None,
-            last_id=items[-1].id if items else None,
-            has_more=found.has_more,
-        )
-    )

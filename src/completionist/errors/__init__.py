@@ -27,6 +27,12 @@
     │   ├── ForeignOrigin              403
     │   ├── ModelNotFound              404  model_not_found
     │   ├── CompletionNotFound         404
+    │   ├── MalformedForm              400
+    │   ├── UnknownCursor, UnknownFile 400
+    │   ├── ProjectStorageFull         400
+    │   ├── DownloadRefused            400
+    │   ├── FileNotFound               404
+    │   ├── FileTooLarge               413
     │   ├── IdempotencyKeyReused       400  idempotency_error
     │   ├── IdempotencyKeyInUse        409  idempotency_key_in_use
     │   ├── UnknownURL                 404
@@ -42,8 +48,10 @@
     │   ├── StorageUnavailable         503  storage_unavailable
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
+    ├── FileStorageFull                507  storage_full
     └── ServerError                    500
         ├── EngineLost                 500  retryable
+        ├── ContentLost                500
         └── ChatTemplateFailed         500
 
 The class fixes status, type and code; the instance adds the message and `param`. Wording is the wire's, typos included.
@@ -92,6 +100,17 @@ from completionist.errors.fields import (
     UnsupportedParameter,
     UnsupportedValue,
 )
+from completionist.errors.files import (
+    ContentLost,
+    DownloadRefused,
+    FileNotFound,
+    FileStorageFull,
+    FileTooLarge,
+    MalformedForm,
+    ProjectStorageFull,
+    UnknownCursor,
+    UnknownFile,
+)
 from completionist.errors.service import (
     ChatTemplateFailed,
     EngineLost,
@@ -132,11 +151,16 @@ __all__ = [
     "ChatTemplateFailed",
     "ChatTemplateRefusal",
     "CompletionNotFound",
+    "ContentLost",
     "ContextLengthExceeded",
+    "DownloadRefused",
     "EmptyArray",
     "EmptyString",
     "EngineLost",
     "EngineRestarting",
+    "FileNotFound",
+    "FileStorageFull",
+    "FileTooLarge",
     "FlexUnavailable",
     "ForeignOrigin",
     "HeadersTooLarge",
@@ -151,6 +175,7 @@ __all__ = [
     "InvalidType",
     "InvalidValue",
     "MalformedBody",
+    "MalformedForm",
     "MalformedHTTP",
     "MethodNotAllowed",
     "MismatchedHeader",
@@ -164,6 +189,7 @@ __all__ = [
     "OutOfRange",
     "Overloaded",
     "PatternMismatch",
+    "ProjectStorageFull",
     "PropertyNameTooLong",
     "ReceiptTimeout",
     "ServerError",
@@ -174,6 +200,8 @@ __all__ = [
     "URLTooLong",
     "Unauthenticated",
     "Unavailable",
+    "UnknownCursor",
+    "UnknownFile",
     "UnknownParameter",
     "UnknownURL",
     "UnsupportedContentType",

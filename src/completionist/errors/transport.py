@@ -21,13 +21,13 @@ class MalformedBody(InvalidRequest):
 
 
 class UnsupportedContentType(InvalidRequest):
-    """A body that is not declared as JSON; `content_type` None where no header came."""
+    """A body that is not declared as what is `accepted`; `content_type` None where no header came."""
 
     code = "unsupported_content_type"
 
-    def __init__(self, content_type: str | None) -> None:
+    def __init__(self, content_type: str | None, *, accepted: str = "application/json") -> None:
         tail = "Please try again with a supported content type."
-        accepts = "This API method only accepts 'application/json' requests"
+        accepts = f"This API method only accepts '{accepted}' requests"
         if content_type is None:
             super().__init__(f"Missing Content-Type header. {accepts}. {tail}")
         else:

@@ -1,4 +1,4 @@
-"""Where the database is when the settings name none."""
+"""Where the database and the contents of files are when the settings name no place."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from pathlib import Path
 def database_url(configured: str | None) -> str:
     """`configured`, else a SQLite file in the user's data directory."""
     return configured or f"sqlite:///{data_directory() / 'completionist.db'}"
+
+
+def files_directory(configured_url: str | None) -> Path:
+    """`NAME.files` beside the SQLite database `NAME.db`, else `completionist.files` in the user's data directory."""
+    if configured_url is not None and configured_url.startswith("sqlite:///"):
+        return Path(configured_url.removeprefix("sqlite:///")).expanduser().with_suffix(".files")
+    return data_directory() / "completionist.files"
 
 
 def data_directory() -> Path:

@@ -13,6 +13,7 @@ from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page
 from completionist.store.sql import completions, idempotency
 from completionist.store.sql.completions import Retention
 from completionist.store.sql.database import Database
+from completionist.store.sql.files import FileTable
 from completionist.store.sql.migrate import migrate
 from completionist.store.sql.tables import REVISION, storage_probe
 from completionist.types.frozen import FrozenMap
@@ -31,6 +32,7 @@ class State:
     def __init__(self, url: str, settings: StoreSettings) -> None:
         """Opens and migrates. Raises `StorageUnavailable`, `DatabaseRefused`."""
         self.database = Database(url)
+        self.files = FileTable(self.database)
         days = settings.retention_days
         self._retention = Retention(days * _DAY_S if days else None)
         if not self.database.has_sound_wal:
@@ -54,7 +56,7 @@ class State:
             connection.execute(select(literal(1)))
 
     def sweep(self) -> bool:
-        """Remove a batch of what has expired; whether there may be more."""
+        """Remove a batch of what has expired, files apart; whether there may be more."""
         with self.database.writing() as connection:
             idempotency.sweep(connection)
             return completions.sweep(connection, self._retention, _CURSOR_S, _SWEPT_ROWS) == _SWEPT_ROWS

@@ -80,53 +80,55 @@ class SqlStore:
             async with self._opening:
                 if self._failed_s is not None:
                     self._refuse_if_just_failed()
-                    await self._write(lambda state: state.probe())
+                    await self.write(lambda state: state.probe())
 
     async def ping(self) -> None:
         """Asked often, the database is asked once a second."""
         await self.check()
         if _now_s() - self._pinged_s > _RETRY_S:
-            await self._read(lambda state: state.ping())
+            await self.read(lambda state: state.ping())
             self._pinged_s = _now_s()
 
     async def add(self, new: NewCompletion, settled: Settled | None = None) -> None:
-        await self._write(lambda state: state.add(new, settled))
+        await self.write(lambda state: state.add(new, settled))
 
     async def get(self, project: str, id_: str) -> Item:
-        return await self._read(lambda state: state.get(project, id_))
+        return await self.read(lambda state: state.get(project, id_))
 
     async def update(
         self, project: str, id_: str, metadata: FrozenMap[str, str], attempt: Attempt | None = None
     ) -> Item:
-        return await self._write(lambda state: state.update(project, id_, metadata, attempt))
+        return await self.write(lambda state: state.update(project, id_, metadata, attempt))
 
     async def delete(self, project: str, id_: str, settled: Settled | None = None) -> None:
-        await self._write(lambda state: state.delete(project, id_, settled))
+        await self.write(lambda state: state.delete(project, id_, settled))
 
     async def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
-        return await self._read(lambda state: state.list(project, filters, page))
+        return await self.read(lambda state: state.list(project, filters, page))
 
     async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
-        return await self._read(lambda state: state.messages(project, id_, page))
+        return await self.read(lambda state: state.messages(project, id_, page))
 
     async def claim(self, attempt: Attempt) -> bytes | None:
-        replay = await self._write(lambda state: state.claim(attempt))
+        replay = await self.write(lambda state: state.claim(attempt))
         if replay is None:
             self._has_claimed = True
         return replay
 
     async def settle(self, settled: Settled) -> None:
-        await self._write(lambda state: state.settle(settled))
+        await self.write(lambda state: state.settle(settled))
 
     async def release(self, attempt: Attempt) -> None:
         with contextlib.suppress(StorageUnavailable):  # then it runs out by itself
-            await self._write(lambda state: state.release(attempt))
+            await self.write(lambda state: state.release(attempt))
 
-    async def _read(self, work: Callable[[State], T]) -> T:
+    async def read(self, work: Callable[[State], T]) -> T:
+        """Run `work` on a thread. Raises `StorageUnavailable`."""
         state = await self._opened()
         return await self._judged(_on(self._readers, lambda: work(state)))
 
-    async def _write(self, work: Callable[[State], T]) -> T:
+    async def write(self, work: Callable[[State], T]) -> T:
+        """Run `work`, which changes something, on a thread. Raises `StorageUnavailable`."""
         state = await self._opened()
         result = await self._judged(_on(self._writers, lambda: work(state)))
         self._heal()
@@ -173,7 +175,7 @@ class SqlStore:
     async def sweep(self) -> bool:
         """Remove a batch of what has expired; whether there may be more."""
         try:
-            return await self._write(lambda state: state.sweep())
+            return await self.write(lambda state: state.sweep())
         except StorageUnavailable:
             return False
 
@@ -182,7 +184,7 @@ class SqlStore:
             await asyncio.sleep(_RENEW_S)
             if self._has_claimed:
                 with contextlib.suppress(StorageUnavailable):
-                    await self._write(lambda state: state.renew())
+                    await self.write(lambda state: state.renew())
 
     def _close(self) -> None:
         self._writers.shutdown(wait=True, cancel_futures=True)

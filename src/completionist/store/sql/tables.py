@@ -5,6 +5,9 @@ completion_messages  its input messages, one row each
 completion_metadata  its metadata pairs as digests: one row for each pair, in the order of lists
 deleted_completions  where deleted ones stood, so that a loop that deletes as it pages finds its place
 idempotency_keys     requests that carried a key: under way, or with the answer that they were given
+files                one row a file; its content is in the directory of files
+deleted_files        where deleted ones stood
+files_owner          one row: the name by which a directory of files knows its database
 storage_probe        one row that is written to learn whether writing works again
 
 Text that clients choose freely is in JSON columns only: JSON writes a NUL, which PostgreSQL's text refuses, as an escape.
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration."""
 
 metadata = MetaData(
@@ -88,6 +91,37 @@ idempotency_keys = Table(
     Column("answer", LargeBinary, nullable=True),
     Index(None, "expires"),
 )
+
+files = Table(
+    "files",
+    metadata,
+    Column("sequence", Sequence, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("purpose", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Index(None, "project", "created_at", "sequence"),
+    Index(None, "project", "purpose", "created_at", "sequence"),
+    Index(None, "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+deleted_files = Table(
+    "deleted_files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sequence", Sequence, nullable=False),
+    Column("deleted", BigInteger, nullable=False),
+    Index(None, "deleted"),
+)
+
+files_owner = Table("files_owner", metadata, Column("name", Text, primary_key=True))
 
 storage_probe = Table(
     "storage_probe",
