@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from completionist.settings import EngineSettings, KeySettings, ServerSettings, Settings
+from completionist.settings import EngineSettings, FileSettings, KeySettings, ServerSettings, Settings
 from tests.abuse.clients import come_and_go, together, unread_streams
-from tests.abuse.invariants import CREATE, KEY, OTHER_KEY, Abuse, invariants_of
+from tests.abuse.invariants import CREATE, FILES, KEY, OTHER_KEY, Abuse, invariants_of
 from tests.abuse.served import Served, serving_model, serving_script
 from tests.support.process import torrent
 
@@ -33,6 +34,7 @@ MODEL_SETTINGS = Settings(
         cache_bytes=4 * 2**20,  # well under what memory may grow by
     ),
     keys=KEYS,
+    files=FileSettings(max_file_bytes=4 * 2**20),
 )
 LIMITED_SETTINGS = Settings(
     server=ServerSettings(
@@ -94,5 +96,9 @@ def _warm(served: Served) -> Abuse:
         client.create(b"[" * 200_000)
         client.create(logit_bias={str(token): 1 for token in range(100_000)})
     client.create(logit_bias={str(token): 1 for token in range(1_000)})
+    together(*[lambda: client.upload(b"x" * 2**21)] * 4)
+    together(*[lambda: client.get(FILES)] * 8)
+    for file in json.loads(client.get(FILES).body)["data"]:
+        client.send(client.request("DELETE", f"{FILES}/{file['id']}"))
     come_and_go(client, 30)
     return client

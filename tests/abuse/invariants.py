@@ -17,9 +17,11 @@ from typing import Any
 
 from tests.abuse.served import Served
 from tests.support import raw
+from tests.support.forms import CONTENT_TYPE, PURPOSE, form, part
 from tests.support.server import eventually
 
 CREATE = "/v1/chat/completions"
+FILES = "/v1/files"
 KEY = "sk-proj-0123456789abcdef-last"
 OTHER_KEY = "sk-proj-fedcba9876543210-last"
 SECRET = "The zebras of Zierikzee"
@@ -59,6 +61,11 @@ class Abuse:
 
     def get(self, path: str, *headers: str, key: str | None = KEY) -> raw.Reply:
         return self.send(self.request("GET", path, *headers, key=key))
+
+    def upload(self, content: bytes, name: str = "tides.txt", *, key: str = KEY) -> raw.Reply:
+        """One answer to the upload of a file."""
+        body = form(PURPOSE, part("file", content, filename=name))
+        return self.send(self.request("POST", FILES, f"Content-Type: {CONTENT_TYPE}", body=body, key=key))
 
     def refused(
         self, status: int, code: str | None, param: str | None, body: bytes | None = None, **fields: object

@@ -84,8 +84,8 @@ class Served:
         return sum(map(float, samples))
 
     def files(self) -> set[Path]:
-        """What is in its working and temporary directories."""
-        return set(self.directory.rglob("*"))
+        """What is in its working, temporary and data directories."""
+        return {path for path in self.directory.rglob("*") if path.is_file()}
 
 
 @contextmanager
@@ -109,7 +109,8 @@ def serving_script(script: Callable[..., object], settings: Settings, directory:
 def _serving(arguments: list[str], settings: Settings, directory: Path, model: str) -> Iterator[Served]:
     temporary = directory / "temporary"
     temporary.mkdir(parents=True)
-    environment = _environment(_with_json_log(settings)) | {"TMPDIR": str(temporary), "PYTHONPATH": str(_ROOT)}
+    places = {"TMPDIR": str(temporary), "XDG_DATA_HOME": str(directory), "PYTHONPATH": str(_ROOT)}
+    environment = _environment(_with_json_log(settings)) | places
     with (
         (directory / "log").open("w") as log,
         subprocess.Popen(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from completionist.api.routes import ROUTES
+from completionist.settings import DEFAULT_MODEL
 from tests.abuse.invariants import CREATE, KEY, OTHER_KEY, Abuse
 from tests.support import raw
 
@@ -57,9 +58,19 @@ def test_row_40_the_key_goes_before_the_body(abuse: Abuse) -> None:
     assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
 
 
+PARAMETERS = {
+    "{model:path}": DEFAULT_MODEL,
+    "{completion_id}": "chatcmpl-" + "0" * 29,
+    "{file_id}": "file-" + "0" * 22,
+}
+"""What stands for them in requests."""
+
+
 def test_row_41_every_route_wants_a_key_or_is_on_the_list(abuse: Abuse) -> None:
     for route in ROUTES:
-        path = route.path.replace("{model:path}", abuse.served.model)
+        path = route.path
+        for parameter, value in PARAMETERS.items():
+            path = path.replace(parameter, value)
         assert "{" not in path, "say what this route's parameter is in a request"
         for key in (None, WRONG):
             answer = abuse.send(abuse.request(route.method, path, key=key))
