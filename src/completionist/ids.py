@@ -42,6 +42,11 @@ def is_file_id(text: str) -> bool:
     return re.fullmatch(r"file-[0-9A-Za-z]{22}", text) is not None
 
 
+def database_name() -> str:
+    """32 hex digits, by which a database is known for ever."""
+    return secrets.token_hex(16)
+
+
 def request_id() -> str:
     """`req_` + 32 hex digits."""
     return "req_" + secrets.token_hex(16)

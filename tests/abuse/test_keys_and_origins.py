@@ -16,7 +16,7 @@ from tests.support import raw
 
 WRONG = "sk-proj-0123456789abcdef-lost"
 
-OPEN_TO_ALL = {("GET", "/health"), ("GET", "/health/live"), ("GET", "/health/ready")}
+OPEN_TO_ALL = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/openapi.json")}
 OPEN_HERE = {("GET", "/metrics")}
 """For callers on this machine, as these tests are."""
 

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from completionist.errors import OperatorError
 from completionist.store.sql.database import Database
 from completionist.store.sql.migrate import migrate
-from completionist.store.sql.tables import completions, metadata, storage_probe
+from completionist.store.sql.tables import completions, files, metadata, storage_probe
 
 _ROWS = 500
 """Held at a time, and committed together."""
@@ -117,11 +117,13 @@ def _rows(connection: Connection, table: Table, start: int) -> Any:  # noqa: ANN
 
 def _continue_numbers(connection: Connection) -> None:
     """New rows get numbers behind those that were copied."""
-    last = connection.execute(select(func.max(completions.c.sequence))).scalar()
-    if last is not None:
-        connection.execute(
-            text("SELECT setval(pg_get_serial_sequence('completions', 'sequence'), :last)"), {"last": last}
-        )
+    for table in (completions, files):
+        last = connection.execute(select(func.max(table.c.sequence))).scalar()
+        if last is not None:
+            connection.execute(
+                text("SELECT setval(pg_get_serial_sequence(:name, 'sequence'), :last)"),
+                {"name": table.name, "last": last},
+            )
 
 
 def _compared(source: Database, target: Database, table: Table) -> Contents:

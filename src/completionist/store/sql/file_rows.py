@@ -46,4 +46,4 @@ class SqlFileRows:
         return await self._store.read(lambda state: state.files.known(wanted)) if wanted else frozenset()
 
     async def owner(self) -> str:
-        return await self._store.read(lambda state: state.files.owner())
+        return await self._store.write(lambda state: state.files.owner())

@@ -81,9 +81,12 @@ class FileTable:
             return frozenset(connection.execute(select(files.c.id).where(files.c.id.in_(list(names)))).scalars())
 
     def owner(self) -> str:
-        """The name by which a directory knows this database."""
-        with self._database.reading() as connection:
-            name: str = connection.execute(select(files_owner.c.name)).scalar_one()
+        """The name by which a directory knows this database. Not the schema's: a copy of the database keeps it."""
+        with self._database.writing() as connection:
+            name: str | None = connection.execute(select(files_owner.c.name)).scalar()
+            if name is None:
+                name = ids.database_name()
+                connection.execute(insert(files_owner).values(id=1, name=name))
         return name
 
 

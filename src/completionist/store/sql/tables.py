@@ -7,7 +7,7 @@ deleted_completions  where deleted ones stood, so that a loop that deletes as it
 idempotency_keys     requests that carried a key: under way, or with the answer that they were given
 files                one row a file; its content is in the directory of files
 deleted_files        where deleted ones stood
-files_owner          one row: the name by which a directory of files knows its database
+files_owner          one row, when it is asked for: the name by which a directory of files knows its database
 storage_probe        one row that is written to learn whether writing works again
 
 Text that clients choose freely is in JSON columns only: JSON writes a NUL, which PostgreSQL's text refuses, as an escape.
@@ -121,7 +121,12 @@ deleted_files = Table(
     Index(None, "deleted"),
 )
 
-files_owner = Table("files_owner", metadata, Column("name", Text, primary_key=True))
+files_owner = Table(
+    "files_owner",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+)
 
 storage_probe = Table(
     "storage_probe",

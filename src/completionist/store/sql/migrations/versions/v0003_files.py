@@ -1,7 +1,5 @@
 """Uploaded files."""
 
-import secrets
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -42,9 +40,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_deleted_files"),
     )
     op.create_index("ix_deleted_files_deleted", "deleted_files", ["deleted"])
-    owner = op.create_table(
+    op.create_table(
         "files_owner",
+        sa.Column("id", sa.Integer, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_files_owner"),
+        sa.PrimaryKeyConstraint("id", name="pk_files_owner"),
     )
-    op.bulk_insert(owner, [{"name": secrets.token_hex(16)}])
