@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from completionist.engine.base import PlainText, Prompt, PromptTooLong, QueueFull, Sampling, Token
+from completionist.engine.base import GrammarSpec, PlainText, Prompt, PromptTooLong, QueueFull, Sampling, Token
 from completionist.engine.client import EngineClient
 from completionist.engine.llama.capi import CData, Native, ffi
 from completionist.engine.llama.library import find_library
@@ -205,6 +206,32 @@ def test_a_slow_reader_loses_nothing(engine: EngineClient, runner: asyncio.Runne
         return await collect(generation)
 
     assert runner.run(read_late()).tokens == runner.run(ask(engine, prompt(QUESTIONS[1]))).tokens
+
+
+def test_a_worker_with_nothing_else_to_do_wakes_for_what_is_prepared(
+    engine: EngineClient, runner: asyncio.Runner
+) -> None:
+    """A grammar that nobody has compiled yet, and a prompt that takes long to be cut into tokens."""
+    plain = prompt("Yes or no?", max_tokens=8)
+    held = msgspec.structs.replace(plain, grammar=GrammarSpec('start: "yes" | "no"', has_client_rules=True))
+    answer = runner.run(ask(engine, held))
+    assert answer.pieces[0] in (b"yes", b"no")
+    assert answer.ends == {0: "end_of_turn"}
+    refused = runner.run(ask(engine, prompt("word and more " * 2_000)))
+    assert isinstance(refused.fault, PromptTooLong)
+
+
+def test_what_is_cancelled_while_it_is_prepared_leaves_nothing(engine: EngineClient, runner: asyncio.Runner) -> None:
+    async def leave() -> Answer:
+        counting = GrammarSpec(r"start: /[0-9]{4}/", has_client_rules=True)
+        long = engine.submit(prompt("word and more " * 20_000))
+        held = engine.submit(msgspec.structs.replace(prompt("A year?"), grammar=counting))
+        long.cancel()
+        held.cancel()
+        return await ask(engine, prompt("And now?", max_tokens=2))
+
+    assert runner.run(leave()).ends == {0: "length"}
+    assert (engine.stats.running, engine.stats.waiting, engine.stats.streams_free) == (0, 0, STREAMS)
 
 
 def test_the_card_tells_what_was_loaded(engine: EngineClient) -> None:
