@@ -153,5 +153,7 @@ For each function call, write a JSON object with the name and the arguments with
 <tool_call>
 {{"name": <function-name>, "arguments": <args-json-object>}}
 </tool_call>
-Call a function only when it gives what the request needs; never guess what a function can tell. Otherwise, and once you have
-the results, answer in words."""
+Greetings, thanks, questions about yourself and general knowledge need no function: answer them in words. Call a function only
+when the request asks for exactly what it does, with arguments from the request. Once you have the results, answer in words."""
+"""Of three wordings tried with a model of 1.5B on eleven requests, two sets of tools, this one erred least: it called once
+for small talk and missed no call; without the sentence about small talk it called for seven of fourteen."""
