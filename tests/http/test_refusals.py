@@ -108,7 +108,7 @@ def test_unsupported_fields_reach_no_engine(shared_server: RunningServer) -> Non
         "/v1/chat/completions/abc/",
         "/v1/chat/completions/abc/def",
         "/v1/models/",
-        "/openapi.json",
+        "/v1/openapi.json",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
