@@ -168,7 +168,7 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStor
 
 def open_files(settings: Settings, store: SqlStore) -> Files:
     """The files whose rows are in `store`. Not started: it answers, and sweeps nothing yet."""
-    path = settings.files.directory or files_directory(settings.store.url)
+    path = files_directory(settings.files.directory, settings.store.url)
     directory = FileDirectory(path, reserve_bytes=settings.files.reserve_bytes)
     return Files(SqlFileRows(store), directory, settings.files)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,11 @@ from completionist.cli.configure import read_settings
 from completionist.cli.options import Config, Json
 from completionist.cli.terminal import json_text, megabytes
 from completionist.errors import OperatorError, StorageUnavailable
-from completionist.store.sql import copying, inspection, removal
+from completionist.store.directory import FileDirectory
+from completionist.store.sql import contents, copying, inspection, removal
 from completionist.store.sql.database import Database
 from completionist.store.sql.migrate import migrate as bring_up
-from completionist.store.sql.place import database_url
+from completionist.store.sql.place import database_url, files_directory
 from completionist.store.sql.tables import REVISION
 
 group = typer.Typer(name="db", help="The database of stored completions.", no_args_is_help=True)
@@ -42,6 +44,12 @@ def opened(config: Path | None, url: str | None = None) -> Iterator[Database]:
         database.close()
 
 
+def _directory(config: Path | None) -> FileDirectory:
+    """Of files, as the settings have it."""
+    settings = read_settings({}, config)
+    return FileDirectory(files_directory(settings.files.directory, settings.store.url))
+
+
 @group.command()
 def migrate(config: Config = None) -> None:
     """Bring the schema up to date, as every start of the server does."""
@@ -54,19 +62,28 @@ def migrate(config: Config = None) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; it must not be there yet.")], config: Config = None
 ) -> None:
-    """Copy a SQLite database, whole and consistent, while the server runs."""
+    """Copy a SQLite database and the contents of files, whole and consistent, while the server runs."""
+    beside = files_directory(None, f"sqlite:///{file}")
+    if beside.exists():
+        raise OperatorError(f"{beside} is there already: name another file")
     with opened(config) as database:
         size_bytes = copying.back_up(database, file)
+    there = FileDirectory(beside)
     with opened(config, f"sqlite:///{file}") as copy_:
-        _refuse_faults(copy_)
-    typer.echo(f"{file}: {megabytes(size_bytes)}, checked")
+        n_contents = contents.back_up(copy_, _directory(config), there)
+        _refuse_faults(copy_, there, with_digests=True)
+    typer.echo(f"{file}: {megabytes(size_bytes)}, and {n_contents} contents of files in {beside}, checked")
 
 
 @group.command()
-def check(config: Config = None) -> None:
-    """Look for damage: in the file, and in what belongs together."""
+def check(
+    *,
+    digests: Annotated[bool, typer.Option("--digests", help="Read the contents of all files too.")] = False,
+    config: Config = None,
+) -> None:
+    """Look for damage: in the database, and in what belongs together, contents of files too."""
     with opened(config) as database:
-        _refuse_faults(database)
+        _refuse_faults(database, _directory(config), with_digests=digests)
     typer.echo("sound")
 
 
@@ -96,23 +113,25 @@ def delete_project(
     if not yes:
         typer.confirm(f"Delete everything of project {project}? It cannot be brought back", abort=True, err=True)
     with opened(config) as database:
-        proof = removal.remove_project(database, project)
+        proof = removal.remove_project(database, _directory(config), project)
     if as_json:
         typer.echo(
             json_text({"project": project, "before": proof.before, "after": proof.after, "traces": proof.n_traces})
         )
     else:
         for table, n_rows in proof.before.items():
-            typer.echo(f"{table}: {n_rows} rows before, {proof.after[table]} now")
+            typer.echo(f"{table}: {n_rows} before, {proof.after[table]} now")
         if proof.n_traces is not None:
             typer.echo(f"ids of deleted completions still in the files of the database: {proof.n_traces}")
     if not proof.holds:
         raise OperatorError("something is left: is the server still storing for this project? Run the command again")
 
 
-def _refuse_faults(database: Database) -> None:
+def _refuse_faults(database: Database, directory: FileDirectory, *, with_digests: bool) -> None:
     n_faults = 0
-    for fault in inspection.faults(database):
+    in_rows = inspection.faults(database)
+    in_contents = contents.faults(database, directory, with_digests=with_digests)
+    for fault in itertools.chain(in_rows, in_contents):
         typer.echo(fault, err=True)
         n_faults += 1
     if n_faults:

@@ -18,6 +18,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -63,6 +64,33 @@ class FileDirectory:
         """Idempotent."""
         with _translated():
             self._path_of(id_).unlink(missing_ok=True)
+
+    def size_bytes(self, id_: str) -> int | None:
+        """Of a whole content; None where there is none."""
+        with _translated(), suppress(FileNotFoundError):
+            return self._path_of(id_).stat().st_size
+        return None
+
+    def sha256(self, id_: str) -> str:
+        """Of a content that is there, in hexadecimal."""
+        with _translated(), self._path_of(id_).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def copy_to(self, other: FileDirectory, id_: str) -> bool:
+        """Put a content into another directory, which does not have it yet; False where there is none."""
+        target = other._path_of(id_)
+        part = target.with_name(target.name + _PART)
+        with _translated(), suppress(FileNotFoundError):
+            content = self._path_of(id_).open("rb")
+            with content:
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with part.open("wb") as file:
+                    part.chmod(0o600)
+                    shutil.copyfileobj(content, file)
+                    os.fsync(file.fileno())
+                part.rename(target)
+            return True
+        return False
 
     def shards(self) -> Sequence[Path]:
         """Its parts, of which each holds some of the contents."""

@@ -12,8 +12,10 @@ def database_url(configured: str | None) -> str:
     return configured or f"sqlite:///{data_directory() / 'completionist.db'}"
 
 
-def files_directory(configured_url: str | None) -> Path:
-    """`NAME.files` beside the SQLite database `NAME.db`, else `completionist.files` in the user's data directory."""
+def files_directory(configured: Path | None, configured_url: str | None) -> Path:
+    """`configured`; else `NAME.files` beside the SQLite database `NAME.db`; else in the user's data directory."""
+    if configured is not None:
+        return configured
     if configured_url is not None and configured_url.startswith("sqlite:///"):
         return Path(configured_url.removeprefix("sqlite:///")).expanduser().with_suffix(".files")
     return data_directory() / "completionist.files"

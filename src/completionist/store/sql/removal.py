@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, Table, delete, func, select, text
 
+from completionist.store.directory import FileDirectory
+from completionist.store.sql import contents
 from completionist.store.sql.database import Database
 from completionist.store.sql.tables import completion_messages, completions, metadata
 
 _ROWS = 200
 """Removed together, so that a running server can write in between."""
 _MAX_TRACES = 1000
+_CONTENTS = "contents of files"
 _READ_BYTES = 2**20
 
 Counts = dict[str, int]
-"""Rows by table."""
+"""Rows by table, and contents of files."""
 
 
 class Proof:
@@ -31,8 +35,9 @@ class Proof:
         return not any(self.after.values()) and not self.n_traces
 
 
-def remove_project(database: Database, project: str) -> Proof:
-    """Remove it in small transactions. Raises `StorageUnavailable`."""
+def remove_project(database: Database, directory: FileDirectory, project: str) -> Proof:
+    """Remove it in small transactions, and the contents of its files behind their rows. Raises `StorageUnavailable`."""
+    names = contents.ids_of(database, project)
     with database.reading() as connection:
         before = counts(connection, project)
         of_project = select(completions.c.id).where(completions.c.project == project)
@@ -41,8 +46,12 @@ def remove_project(database: Database, project: str) -> Proof:
         while _remove_some(database, table, project):
             pass
     _forget(database)
+    before[_CONTENTS] = _n_contents(directory, names)
+    for name in names:
+        directory.remove(name)
     with database.reading() as connection:
         after = counts(connection, project)
+    after[_CONTENTS] = _n_contents(directory, names)
     return Proof(before, after, _n_traces(database.file, ids) if database.file else None)
 
 
@@ -59,6 +68,10 @@ def counts(connection: Connection, project: str) -> Counts:
     messages = completion_messages.c.sequence.in_(of_project) | ownerless
     found["completion_messages"] = connection.execute(select(func.count()).where(messages)).scalar_one()
     return found
+
+
+def _n_contents(directory: FileDirectory, names: Sequence[str]) -> int:
+    return sum(directory.size_bytes(name) is not None for name in names)
 
 
 def _tables() -> list[Table]:
