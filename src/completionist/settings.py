@@ -86,6 +86,8 @@ class ServedSettings(Section):
     profile: ProfileName = "open"
     """The family of hosted models whose refusals it shows."""
     max_choices: int = Field(default=128, ge=1, le=128)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """The longest that a choice may get, whatever its request says; None: to the end of the context."""
     """Of one request: `n` beyond it is refused."""
     dialect: Dialect | None = None
     """How the model writes thinking and calls; None: found from its template and vocabulary."""

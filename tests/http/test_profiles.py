@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import openai
@@ -15,6 +16,7 @@ from completionist.chat.gate import check_profile
 from completionist.chat.profiles import OPEN, PROFILES, Profile
 from completionist.chat.service import Served
 from completionist.errors import APIError, ModelNotFound
+from completionist.local.backend import LocalBackend
 from completionist.settings import ProfileName, ServedSettings
 from completionist.types.request import FIELDS, Draft, Reading
 from tests.conftest import Serve
@@ -407,3 +409,11 @@ def test_an_operator_puts_a_profile_on_a_name(serve: Serve, client_of: Any) -> N
     client = client_of(serve(settings=settings))
     assert ask(client).choices[0].finish_reason == "stop"
     assert refusal(client, MODEL, {"stop": "x"}) == unsupported("stop")
+
+
+def test_an_operator_limits_the_length_of_answers(serve: Serve, client_of: Any) -> None:
+    capped = partial(LocalBackend, said=ServedSettings(max_output_tokens=2))
+    answer = ask(client_of(serve(backend=capped)))
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 2

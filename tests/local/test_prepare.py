@@ -10,7 +10,8 @@ import pytest
 from completionist.dialects.choose import choose
 from completionist.engine.scripted import CARD
 from completionist.local.instructions import verbosity_instruction
-from completionist.local.prepare import question_of
+from completionist.local.prepare import prompt_of, question_of
+from completionist.types.caller import Caller
 from tests.dialects.families import dialect
 from tests.wire.bodies import chat, read
 
@@ -64,3 +65,14 @@ def test_a_schema_is_read_by_the_model_too() -> None:
     assert "tide (One tide.)" in system
     ((_, system), _) = shown(USER, response_format={"type": "json_schema", "json_schema": {"name": "tide"}})
     assert system == "Answer with a JSON object: tide."
+
+
+@pytest.mark.parametrize(
+    ("sent", "cap", "limit"), [(None, None, None), (None, 9, 9), (5, None, 5), (5, 9, 5), (50, 9, 9)]
+)
+def test_the_operator_s_limit_holds_beside_the_client_s(sent: int | None, cap: int | None, limit: int | None) -> None:
+    fields = {} if sent is None else {"max_completion_tokens": sent}
+    prompt = prompt_of(
+        read(chat(USER, **fields)), Caller(), segments=(), grammar=None, thinking=None, max_output_tokens=cap
+    )
+    assert prompt.max_tokens == limit

@@ -120,6 +120,7 @@ class LocalBackend:
             segments=rendered.segments + segments_of(written, self._card),
             grammar=grammar,
             thinking=self._budget(plan) if thinking == "open" else None,
+            max_output_tokens=self._said.max_output_tokens,
         )
         return _Job(prompt=prompt, reading=reading)
 

@@ -57,13 +57,15 @@ def prompt_of(
     segments: tuple[Segment, ...],
     grammar: GrammarSpec | None,
     thinking: ThinkingBudget | None,
+    max_output_tokens: int | None,
 ) -> Prompt:
-    """The rest of the request, beside the rendered conversation. Without a seed it gets a random one."""
+    """The rest of the request, beside the rendered conversation. Without a seed it gets a random one; `max_output_tokens` is
+    the operator's limit (contract 13.3)."""
     return Prompt(
         project=caller.project,
         segments=segments,
         n=n_choices(request),
-        max_tokens=request.max_completion_tokens or request.max_tokens,
+        max_tokens=_lowest(request.max_completion_tokens or request.max_tokens, max_output_tokens),
         sampling=_sampling(request),
         grammar=grammar,
         prediction=text_of(request.prediction.content) if request.prediction else None,
@@ -71,6 +73,10 @@ def prompt_of(
         tier=_TIERS[tier_of(request, caller)],
         caching=caching_of(request),
     )
+
+
+def _lowest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def n_choices(request: ChatRequest) -> int:
