@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completionist.engine.llama.planner import CHUNK_BESIDE_DECODES_TOKENS, DEFAULT_COSTS, Costs, classes, plan
+from completionist.engine.llama.costs import DEFAULT_COSTS, Costs
+from completionist.engine.llama.planner import (
+    MAX_PROMPT_SHARE,
+    MIN_CHUNK_TOKENS,
+    PROMPT_SHARE,
+    classes,
+    plan,
+)
 from completionist.engine.llama.sequence import Sequence
 from tests.engine.asking import request
 
@@ -37,14 +44,68 @@ def test_a_prompt_alone_is_computed_in_calls_of_full_size() -> None:
     assert shapes([sequence(1, n_prompt=1300, n_cells=1024)]) == [[(1, 276)]]
 
 
-def test_a_prompt_beside_decodes_is_cut_into_chunks() -> None:
+def test_a_prompt_beside_decodes_lengthens_the_step_by_its_share() -> None:
+    decoding = on_streams([200] * 15)
+    for n_cells in (0, 1000, 2000, 3900):
+        step_ms, decodes_ms = price_of_step([*decoding, sequence(15, n_prompt=4000, n_cells=n_cells)])
+        assert decodes_ms * (1 + PROMPT_SHARE) * 0.8 < step_ms < decodes_ms * (1 + PROMPT_SHARE) * 1.05
+
+
+def test_a_prompt_beside_one_decode_goes_on_in_the_smallest_useful_chunks() -> None:
     holders = [sequence(1, n_prompt=5, n_cells=5), sequence(2, n_prompt=1300, n_cells=0)]
-    assert shapes(holders) == [[(1, 1)], [(2, CHUNK_BESIDE_DECODES_TOKENS)]]
+    assert shapes(holders) == [[(1, 1)], [(2, MIN_CHUNK_TOKENS)]]
 
 
-def test_the_budget_goes_to_the_oldest_prompt_first() -> None:
-    holders = [sequence(9, n_prompt=400, n_cells=0), sequence(4, n_prompt=300, n_cells=0)]
-    assert shapes(holders) == [[(4, 300)], [(9, 212)]]
+def test_many_prompts_lengthen_a_step_more_but_within_bounds() -> None:
+    decoding = on_streams([200] * 15)
+    step_ms, decodes_ms = price_of_step([*decoding, *(sequence(20 + i, n_prompt=60, n_cells=0) for i in range(40))])
+    assert decodes_ms * MAX_PROMPT_SHARE < step_ms < decodes_ms * (1 + MAX_PROMPT_SHARE) * 1.05
+
+
+def test_a_short_prompt_does_not_queue_behind_a_long_one_which_does_not_starve() -> None:
+    holders = [sequence(4, n_prompt=4000, n_cells=0), sequence(7, n_prompt=90, n_cells=0)]
+    assert shapes(holders) == [[(4, 422)], [(7, 90)]]
+    crowd = [sequence(9 + i, n_prompt=100, n_cells=0) for i in range(7)]
+    assert shapes([*holders, *crowd])[0] == [(4, 512 // 9)]
+
+
+def test_prompts_that_are_nearest_to_their_end_come_first() -> None:
+    prompts = [sequence(20 + i, n_prompt=100, n_cells=n_cells) for i, n_cells in enumerate([0, 10, 60, 30])]
+    chunks = shapes([*on_streams([200] * 15), *prompts])[1:]
+    assert [span for call in chunks for span in call][:2] == [(20, chunks[0][0][1]), (22, 40)]
+
+
+@given(
+    n_decoding=st.integers(0, 20),
+    prompts=st.lists(st.tuples(st.integers(2, 4000), st.floats(0, 0.99)), max_size=20),
+    costs=st.builds(Costs, call_ms=st.floats(0.1, 50), row_ms=st.floats(0.01, 50), cell_ms=st.floats(1e-5, 0.1)),
+)
+def test_every_step_gets_everyone_or_the_first_prompt_ahead(
+    n_decoding: int, prompts: list[tuple[int, float]], costs: Costs
+) -> None:
+    decoding = on_streams([50] * n_decoding)
+    prefilling = [
+        sequence(100 + i, n_prompt=n_prompt, n_cells=min(n_prompt - 2, int(n_prompt * share)))
+        for i, (n_prompt, share) in enumerate(prompts)
+    ]
+    chunks = [call for call in plan([decoding + prefilling], costs, 512) if not call[0].sequence.is_decoding]
+    spans = [span for call in chunks for span in call]
+    assert all(0 < span.n_tokens <= span.sequence.n_pending for span in spans)
+    assert sum(span.n_tokens for span in spans) <= 512
+    assert len({span.sequence.request.id for span in spans}) == len(spans)
+    assert prefilling[:1] == [span.sequence for span in spans[:1]]
+
+
+def price_of_step(holders: list[Sequence]) -> tuple[float, float]:
+    """What a step costs by the default costs, and its decodes alone."""
+    decodes_ms = step_ms = 0.0
+    for call in plan([holders], DEFAULT_COSTS, 512):
+        n_rows = sum(span.n_tokens for span in call)
+        n_cells = max(span.sequence.n_cells + span.n_tokens for span in call)
+        call_ms = DEFAULT_COSTS.of(n_rows, math.ceil(n_cells / 256) * 256)
+        step_ms += call_ms
+        decodes_ms += call_ms if call[0].sequence.is_decoding else 0
+    return step_ms, decodes_ms
 
 
 def test_only_the_span_that_reaches_the_end_wants_logits() -> None:
@@ -76,7 +137,7 @@ def test_rows_of_like_length_stay_together() -> None:
     call_ms=st.floats(0.1, 50),
 )
 def test_the_cut_is_the_cheapest_of_all(lengths: list[int], gaps: list[bool], call_ms: float) -> None:
-    costs = Costs(call_ms=call_ms, cell_ms=0.0035)
+    costs = Costs(call_ms=call_ms, row_ms=6.0, cell_ms=0.0035)
     streams = [i + sum(gaps[:i]) for i in range(len(lengths))]
     decoding = on_streams(lengths, streams)
     intervals = classes(decoding, costs)

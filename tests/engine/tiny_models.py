@@ -38,6 +38,26 @@ def write_sliding_window(path: Path) -> Path:
     return model.finish()
 
 
+def write_plain(path: Path) -> Path:
+    """Llama's shape, two layers of it: attention to everything, memory that can be cut anywhere."""
+    model = _Writer(path, "llama", layers=2)
+    model.w.add_head_count(HEADS)
+    model.w.add_head_count_kv(1)
+    model.w.add_rope_dimension_count(WIDTH // HEADS)
+    for i in range(2):
+        block = f"blk.{i}."
+        for norm in ("attn_norm", "ffn_norm"):
+            model.ones(f"{block}{norm}.weight", WIDTH)
+        model.random(f"{block}attn_q.weight", WIDTH, WIDTH)
+        model.random(f"{block}attn_k.weight", WIDTH // HEADS, WIDTH)
+        model.random(f"{block}attn_v.weight", WIDTH // HEADS, WIDTH)
+        model.random(f"{block}attn_output.weight", WIDTH, WIDTH)
+        model.random(f"{block}ffn_gate.weight", FEED_FORWARD, WIDTH)
+        model.random(f"{block}ffn_up.weight", FEED_FORWARD, WIDTH)
+        model.random(f"{block}ffn_down.weight", WIDTH, FEED_FORWARD)
+    return model.finish()
+
+
 def write_recurrent(path: Path) -> Path:
     """Mamba's shape: a state instead of cells."""
     model, inner = _Writer(path, "mamba"), 2 * WIDTH
@@ -69,13 +89,13 @@ def token_of(character: str) -> int:
 class _Writer:
     """A GGUF file with a vocabulary of single bytes."""
 
-    def __init__(self, path: Path, architecture: str) -> None:
+    def __init__(self, path: Path, architecture: str, layers: int = LAYERS) -> None:
         self._path = path
         self._random = np.random.default_rng(7)
         self.w = w = gguf.GGUFWriter(str(path), architecture)
         w.add_context_length(CONTEXT)
         w.add_embedding_length(WIDTH)
-        w.add_block_count(LAYERS)
+        w.add_block_count(layers)
         w.add_feed_forward_length(FEED_FORWARD)
         w.add_layer_norm_rms_eps(1e-6)
         tokens = ["<end>", *_byte_letters()]

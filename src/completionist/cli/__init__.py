@@ -22,6 +22,7 @@ MODULES = {
     "export": "transfer",
     "import": "transfer",
     "doctor": "doctor",
+    "bench": "bench",
     "engine": "engine",
     "version": "version",
 }

@@ -9,11 +9,11 @@ from pathlib import Path
 from completionist.engine.base import ModelCard
 from completionist.engine.frames import LoadModel
 from completionist.engine.llama.capi import Native
+from completionist.engine.llama.costs import DEFAULT_COSTS, Costs, kept
 from completionist.engine.llama.digest import file_sha256
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.planner import DEFAULT_COSTS
 from completionist.engine.llama.prefixes import PrefixCache
 from completionist.engine.llama.quota import free_memory_bytes
 from completionist.engine.llama.runner import Context, Footprint
@@ -39,7 +39,7 @@ def load(order: LoadModel) -> tuple[Engine, ModelCard]:
         window_tokens=model.window_tokens,
         checkpoints_only=model.memory_kind == "checkpoints_only",
     )
-    return Engine(model, memory, costs=DEFAULT_COSTS, max_waiting=order.max_waiting), card
+    return Engine(model, memory, costs=_costs(order), max_waiting=order.max_waiting), card
 
 
 def _probe(model: Model, order: LoadModel) -> Footprint:
@@ -71,6 +71,11 @@ def _cache_budget(order: LoadModel) -> int:
     if order.cache_bytes is not None:
         return order.cache_bytes
     return min(_MAX_DEFAULT_CACHE_BYTES, free_memory_bytes() // _DEFAULT_CACHE_SHARE)
+
+
+def _costs(order: LoadModel) -> Costs:
+    measured = kept(Path(order.cache_dir), Path(order.model_path), order.library_description)
+    return measured.costs if measured and measured.threads == order.threads else DEFAULT_COSTS
 
 
 def _card(order: LoadModel, model: Model, contexts: list[Context], footprint: Footprint, digest: str) -> ModelCard:

@@ -26,10 +26,11 @@ from completionist.engine.base import (
 )
 from completionist.engine.frames import Stats
 from completionist.engine.llama.answer import Writer
+from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.matcher import GrammarFailed
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.planner import Call, Costs, plan
+from completionist.engine.llama.planner import Call, plan
 from completionist.engine.llama.preparing import Newcomer, Preparer
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed
 from completionist.engine.llama.sampler import Row

@@ -5,21 +5,29 @@
 The library evaluates a batch in runs of consecutive stream ids, and every row of a run pays for the longest context in
 it. So the rows of a step are cut into intervals of ids such that the sum of what calls and cells cost is least.
 
-A chunk has a call of its own: the library would cut a mixed batch into the same two evaluations, and so the shape in
-which a prompt is computed does not depend on who else is there.
+A prompt beside decodes may lengthen the step by a share of what these take, by the same costs: its chunks shrink while
+its context grows. Every prompt under way brings that allowance. The one that came first is sure of its own, the rest goes
+to whichever is nearest to its first token: short prompts do not queue behind a long one, and it does not starve.
+
+A chunk has a call of its own: the library would cut a mixed batch into the same evaluations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
-
+from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.sequence import Sequence
 
-CHUNK_BESIDE_DECODES_TOKENS = 32
-"""Prompt tokens in a step that also decodes: doubles such a step (measured: 45 → 97 ms with 15 streams)."""
+PROMPT_SHARE = 1.3
+"""What one prompt may add to a step, as a share of its decodes: they run 2.3 times slower meanwhile, and the prompt takes
+1.8 times as long as alone."""
+MAX_PROMPT_SHARE = 8.0
+"""What all prompts together may add."""
+MIN_CHUNK_TOKENS = 8
+"""The kernels compute blocks of rows: fewer would cost the same."""
 RUN_BESIDE_DECODES_TOKENS = 32
 """Tokens beyond the first of each sequence in a step of several: those that are certain already, or proposed."""
 _WORTH_A_CALL_TOKENS = 4
@@ -27,19 +35,6 @@ _WORTH_A_CALL_TOKENS = 4
 single rows, so fewer tokens are as cheap one by one."""
 _CELL_STEP = 256
 """The library rounds the context that a call attends to up to a multiple of this."""
-
-
-class Costs(msgspec.Struct, frozen=True):
-    """What the shape of a step costs beyond its rows, in milliseconds."""
-
-    call_ms: float
-    """One more evaluation."""
-    cell_ms: float
-    """One row attending to one more cell."""
-
-
-DEFAULT_COSTS = Costs(call_ms=6.0, cell_ms=0.0035)
-"""Of the 135M model on two cores; only their ratio matters, until they are measured."""
 
 
 class Span(NamedTuple):
@@ -73,8 +68,15 @@ def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int) ->
         decoding = [sequence for sequence in holders if sequence.is_decoding]
         calls += [[Span(one, lengths[one]) for one in interval] for interval in classes(decoding, costs)]
     prefilling = [sequence for holders in pools for sequence in holders if not sequence.is_decoding]
-    budget = CHUNK_BESIDE_DECODES_TOKENS if calls else max_call_tokens
-    return calls + _chunks(prefilling, budget, max_call_tokens)
+    return calls + _chunks(prefilling, costs, _prompt_ms(len(prefilling), calls, costs), max_call_tokens)
+
+
+def _prompt_ms(n_prompts: int, decodes: list[Call], costs: Costs) -> float:
+    """How long the chunks of a step may take beside its decodes; alone, as long as they like."""
+    if not decodes:
+        return math.inf
+    decodes_ms = sum(costs.of(len(call), max(attended(span.sequence.n_cells + 1) for span in call)) for call in decodes)
+    return decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * n_prompts)
 
 
 def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, int]:
@@ -94,7 +96,7 @@ def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, i
 def classes(decoding: list[Sequence], costs: Costs) -> list[list[Sequence]]:
     """Cut the sequences, which come by ascending stream id, into the intervals that are cheapest together."""
     n = len(decoding)
-    lengths = [-(-(sequence.n_cells + 1) // _CELL_STEP) * _CELL_STEP for sequence in decoding]
+    lengths = [attended(sequence.n_cells + 1) for sequence in decoding]
     if n <= 1 or (max(lengths) == min(lengths) and decoding[-1].stream - decoding[0].stream == n - 1):
         return [decoding] if decoding else []
     best_ms, cut = [0.0] * (n + 1), [0] * (n + 1)
@@ -119,17 +121,45 @@ def _last_intervals(
         yield best_ms[start] + costs.call_ms + costs.cell_ms * longest * (end - start), start
 
 
-def _chunks(prefilling: list[Sequence], budget: int, max_call_tokens: int) -> list[Call]:
-    """Prompt chunks within `budget` tokens; prompts that started first come first."""
+def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_tokens: int) -> list[Call]:
+    """Prompt chunks within `budget_ms` and `max_tokens`; the prompt that came first always has one."""
+    if not prefilling:
+        return []
+    first, *others = sorted(prefilling, key=_age)
+    n_least = min(first.n_pending, MIN_CHUNK_TOKENS)
+    n_first = max(n_least, _rows(first, costs, budget_ms / len(prefilling), max_tokens // len(prefilling)))
     calls = []
-    for sequence in sorted(prefilling, key=_age):
-        if budget <= 0:
-            break
-        n_tokens = min(sequence.n_pending, budget, max_call_tokens)
-        calls.append([Span(sequence, n_tokens)])
-        budget -= n_tokens
-    return calls
+    for sequence in sorted(others, key=_nearness):
+        left_ms, left_tokens = budget_ms - _chunk_ms(first, n_first, costs), max_tokens - n_first
+        n_tokens = _rows(sequence, costs, left_ms, left_tokens)
+        if n_tokens:
+            calls.append([Span(sequence, n_tokens)])
+            budget_ms -= _chunk_ms(sequence, n_tokens, costs)
+            max_tokens -= n_tokens
+    n_first = max(n_first, _rows(first, costs, budget_ms, max_tokens))
+    return [[Span(first, n_first)], *calls]
+
+
+def _rows(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -> int:
+    """The next chunk of a prompt: what fits, or 0 where that is neither its end nor worth a call."""
+    fitting = min(float(max_tokens), costs.rows_within(budget_ms, attended(sequence.n_cells + MIN_CHUNK_TOKENS)))
+    n_tokens = min(sequence.n_pending, int(fitting))
+    return n_tokens if n_tokens >= min(MIN_CHUNK_TOKENS, sequence.n_pending) else 0
+
+
+def _chunk_ms(sequence: Sequence, n_tokens: int, costs: Costs) -> float:
+    return costs.of(n_tokens, attended(sequence.n_cells + n_tokens))
+
+
+def attended(n_cells: int) -> int:
+    """Cells that a call attends to when its longest context has `n_cells`."""
+    return -(-n_cells // _CELL_STEP) * _CELL_STEP
 
 
 def _age(sequence: Sequence) -> int:
     return sequence.request.id
+
+
+def _nearness(sequence: Sequence) -> tuple[int, int]:
+    """Shortest way to the first token first."""
+    return sequence.n_pending, sequence.request.id
