@@ -19,6 +19,7 @@ from completionist.cli.terminal import megabytes
 from completionist.loading import loading
 from completionist.models.installed import ModelFile
 from completionist.settings import Settings
+from completionist.store.sql.place import database_url, shown
 
 if TYPE_CHECKING:
     from completionist.app import Serving
@@ -87,6 +88,7 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
         "engine": card.engine.partition(",")[0],
         "keys": f"{len(settings.keys)} configured" if serving.needs_key else "none: whoever is on this machine may ask",
         "data": f"{cache_directory(settings.models.cache_dir)} (models, native builds)",
+        "stored": shown(database_url(settings.store.url)),
         "settings": str(settings_file or "no file; environment and defaults"),
     }
     lines = [f"Completionist {__version__}", *(f"  {name:9} {fact}" for name, fact in facts.items())]

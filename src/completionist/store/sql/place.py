@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def files_directory(configured: Path | None, configured_url: str | None) -> Path
     if configured_url is not None and configured_url.startswith("sqlite:///"):
         return Path(configured_url.removeprefix("sqlite:///")).expanduser().with_suffix(".files")
     return data_directory() / "completionist.files"
+
+
+def shown(url: str) -> str:
+    """For people: a file as its path, a server without its password."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url.removeprefix("sqlite:///"))
 
 
 def data_directory() -> Path:
