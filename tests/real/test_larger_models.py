@@ -18,8 +18,14 @@ MODEL = "qwen2.5-coder-1.5b-instruct"
 
 
 def tool(name: str, description: str, **properties: Any) -> Any:
-    parameters = {"type": "object", "properties": properties, "required": list(properties)}
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    function = {"name": name, "description": description, "parameters": parameters, "strict": True}
+    return {"type": "function", "function": function}
 
 
 WEATHER = tool(

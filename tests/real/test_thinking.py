@@ -71,7 +71,8 @@ def test_thinking_ends_at_its_budget_and_an_answer_follows(thinker: tuple[str, s
     assert 0 < n_thought <= BUDGET + 12  # the markers count
     assert message.to_dict().get("reasoning_content")
     assert answer.usage is not None
-    assert n_thought < answer.usage.completion_tokens  # an answer follows, though one that is not trained to may end it
+    if n_thought >= BUDGET:  # a model that is not trained to think may end its turn before
+        assert n_thought < answer.usage.completion_tokens
 
 
 def test_a_budget_leaves_a_quarter_of_the_room_for_the_answer(thinker: tuple[str, str]) -> None:
