@@ -180,7 +180,11 @@ def test_run_reports_a_prompt_that_does_not_fit(cli: Cli) -> None:
 @pytest.mark.model
 def test_serve_answers_with_the_model(start: Start) -> None:
     served = start("--streams", "2", "--context-tokens", "512", **WITH_MODELS)
-    assert "512 tokens in each of 2 streams" in served.banner
+    assert "2 streams of 512 tokens" in served.banner
+    assert re.search(
+        r"memory    [0-9,.]+ MB: weights [0-9,.]+ MB, KV cache [0-9,.]+ MB, kept prompts up to [0-9,.]+ MB",
+        served.banner,
+    )
     answer = ask(served.curl).json()
     assert answer["model"] == DEFAULT_MODEL
     assert answer["choices"][0]["message"]["content"]

@@ -16,6 +16,7 @@ from completionist.cli.configure import config_file, read_settings
 from completionist.cli.models import fetch
 from completionist.cli.options import Config
 from completionist.cli.terminal import megabytes
+from completionist.engine.base import ModelCard, StreamRange
 from completionist.loading import loading
 from completionist.models.installed import ModelFile
 from completionist.settings import Settings
@@ -84,7 +85,8 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
     facts = {
         "address": base,
         "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
-        "context": f"{card.context_tokens:,} tokens in each of {card.streams} streams",
+        "context": f"{_streams(card)} (engine.streams, engine.stream_tokens, engine.context_tokens)",
+        "memory": f"{_memory(card)} (engine.kv_type, engine.cache_bytes)",
         "engine": card.engine.partition(",")[0],
         "keys": f"{len(settings.keys)} configured" if serving.needs_key else "none: whoever is on this machine may ask",
         "data": f"{cache_directory(settings.models.cache_dir)} (models, native builds)",
@@ -95,6 +97,18 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
     examples = [_curl(base, card.name, has_key=serving.needs_key), _sdk(base, card.name, has_key=serving.needs_key)]
     ready = f"Ready in {ready_s:.1f} s, KV cache {megabytes(card.kv_bytes)}. Ctrl-C stops."
     return "\n".join([*lines, "", *examples, ready])
+
+
+def _streams(card: ModelCard) -> str:
+    ranges = card.ranges or (StreamRange(card.streams, card.context_tokens),)
+    return ", ".join(f"{one.n_streams} streams of {one.tokens:,} tokens" for one in ranges)
+
+
+def _memory(card: ModelCard) -> str:
+    """What the worker will have taken when all of it is in use, buffers aside."""
+    parts = {"weights": card.weights_bytes, "KV cache": card.kv_bytes, "kept prompts up to": card.cache_bytes}
+    said = ", ".join(f"{name} {megabytes(n_bytes)}" for name, n_bytes in parts.items())
+    return f"{megabytes(sum(parts.values()))}: {said}"
 
 
 def _curl(base: str, model: str, *, has_key: bool) -> str:

@@ -220,6 +220,14 @@ class SpecialToken(msgspec.Struct, frozen=True):
     """Nor are those behind it."""
 
 
+class StreamRange(msgspec.Struct, frozen=True, array_like=True):
+    """Streams of one length."""
+
+    n_streams: int
+    tokens: int
+    """What each of them can hold."""
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine found in the model file and made of it."""
 
@@ -237,6 +245,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Host memory of all streams' cells."""
     streams: int
     """Sequences that decode side by side."""
+    ranges: tuple[StreamRange, ...] = ()
+    """How long these are, the many first; a sequence that outgrows its own moves to a longer one."""
+    cache_bytes: int = 0
+    """Host memory that prompts may take which may come again."""
     chat_template: str | None
     bos_text: str
     eos_text: str

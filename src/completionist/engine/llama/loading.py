@@ -6,7 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from completionist.engine.base import ModelCard
+from completionist.engine.base import ModelCard, StreamRange
 from completionist.engine.frames import LoadModel
 from completionist.engine.llama.capi import Native
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs, kept
@@ -35,7 +35,7 @@ def load(order: LoadModel) -> tuple[Engine, ModelCard]:
         card = _card(order, model, contexts, footprint, digest.result())
     memory = Memory(
         [Streams(context) for context in contexts],
-        PrefixCache(_cache_budget(order)),
+        PrefixCache(card.cache_bytes),
         window_tokens=model.window_tokens,
         checkpoints_only=model.memory_kind == "checkpoints_only",
     )
@@ -89,6 +89,8 @@ def _card(order: LoadModel, model: Model, contexts: list[Context], footprint: Fo
         weights_bytes=model.weights_bytes,
         kv_bytes=sum(footprint.of(context.n_streams, context.stream_cells) for context in contexts),
         streams=sum(context.n_streams for context in contexts),
+        ranges=tuple(StreamRange(context.n_streams, context.stream_tokens) for context in contexts),
+        cache_bytes=_cache_budget(order),
         chat_template=model.chat_template,
         bos_text=model.bos_text,
         eos_text=model.eos_text,
