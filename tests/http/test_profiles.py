@@ -36,7 +36,7 @@ SILENT = tuple(name for name in HOSTED if name != "gpt-audio")
 SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 ORIGINAL = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "original"}}
-FILE = {"type": "file", "file": {"file_id": "file-1"}}
+FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
 BREAK = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
 CUSTOM = {"type": "custom", "custom": {"name": "c"}}
