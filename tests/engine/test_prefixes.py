@@ -164,7 +164,7 @@ def test_age_and_idleness_end_what_nobody_asked_to_keep() -> None:
     clock[0] = 500.0
     cache.touch(busy)
     assert cache.expired() == []
-    clock[0] = 600.0
+    clock[0] = 599.0
     assert cache.expired() == []
     clock[0] = 601.0
     assert cache.expired() == [idle]
