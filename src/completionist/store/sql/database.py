@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from completionist.errors import OperatorError, StorageUnavailable
 READERS = 4
 _BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process that holds the database."""
+_RETRY_S = 0.02
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_MS = 30_000
 _OURS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
@@ -103,7 +105,7 @@ class Database:
             max_overflow=0,
             connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_S},
         )
-        event.listen(engine, "connect", _prepared("WAL" if self.has_sound_wal else "DELETE"))
+        event.listen(engine, "connect", _prepared("WAL" if self.has_sound_wal else "DELETE", driver.OperationalError))
         event.listen(engine, "begin", _begin)
         return engine
 
@@ -157,13 +159,30 @@ def _make_private(file: Path) -> None:
         os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
-def _prepared(journal_mode: str) -> Callable[..., None]:
+def _prepared(journal_mode: str, busy: type[Exception]) -> Callable[..., None]:
+    """`busy` is what the driver raises while another process has the database."""
+
     def connect(connection: DBAPIConnection, _: object) -> None:
         connection.isolation_level = None  # the driver would begin by itself, too late and never at once
-        for pragma in (f"journal_mode={journal_mode}", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        _set_journal_mode(connection, journal_mode, busy)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.cursor().execute(f"PRAGMA {pragma}")
 
     return connect
+
+
+def _set_journal_mode(connection: DBAPIConnection, journal_mode: str, busy: type[Exception]) -> None:
+    """The first of several that open a new database sets it, and SQLite does not let the others wait for that."""
+    deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.cursor().execute(f"PRAGMA journal_mode={journal_mode}")
+        except busy:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
