@@ -14,6 +14,8 @@ from completionist.engine.llama.capi import Native
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.matcher import GrammarFailed, Grammars, Matcher
 from completionist.engine.llama.model import Model
+from completionist.grammar.compile import Layout, answer_grammar
+from completionist.grammar.forms import Callable, Form, GrammarInput, Offer
 
 OPTIONS = '"x-guidance": {"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "}'
 TIDE = (
@@ -189,3 +191,19 @@ def test_a_grammar_that_gets_too_complex_under_way_fails_by_itself(model: Model,
 
     with pytest.raises(GrammarFailed):
         generate()
+
+
+def test_a_terminal_that_swallows_what_ends_it_stops_nobody(model: Model, grammars: Grammars) -> None:
+    """What must come is endless: it is taken token by token, and never followed."""
+    tool = Callable(name="t", takes=GrammarInput("regex", 'x"+'), param="")
+    offer = Offer(callables=(tool,), is_required=True)
+    layout = Layout(forms=(Form(opening="[", middle=":", closing="]"),))
+    spec = answer_grammar(layout, {}, offer=offer, schema=None, thinking="closed")
+    assert spec is not None
+    matcher = grammars.compile(spec).result()
+    advance(matcher, tokens(model, '[t:{"input": "x"'))
+    for _ in range(20):
+        assert matcher.forced() == []
+        assert all(set(model.piece(token)) == set(b'"') for token in allowed(matcher, model))
+        advance(matcher, tokens(model, '"'))
+    assert place(matcher) == (False, False)

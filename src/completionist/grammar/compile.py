@@ -28,7 +28,7 @@ from completionist.grammar.forms import (
     Offer,
     StrictArguments,
 )
-from completionist.grammar.lark import ANY_TEXT, json_value, literal, pattern, regex
+from completionist.grammar.lark import ANY_TEXT, NO_FORCING, json_value, literal, pattern, regex
 from completionist.text.channels import Thinking, is_control
 
 ThinkingState = Literal["open", "possible", "closed"]
@@ -88,7 +88,7 @@ class _Writer:
         self._rule("start", f"{self._thinking(thinking)} answer")
         self._rule("answer", " | ".join(self._answers()))
         self._rule("TEXT", ANY_TEXT)
-        main = {"lark_grammar": "\n".join(self._lines)}
+        main = {"lark_grammar": "\n".join([*([NO_FORCING] if self._clients else []), *self._lines])}
         source = msgspec.json.encode({"grammars": [main, *self._clients]}).decode()
         return GrammarSpec(source, has_client_rules=bool(self._clients))
 

@@ -16,6 +16,10 @@ from completionist.text.channels import split_controls
 OPTIONS_KEY = "x-guidance"
 """In a schema it steers llguidance itself: never a client's."""
 
+NO_FORCING = '%llguidance {"no_forcing": true}'
+"""For a grammar with rules of a client's. Where a terminal of theirs swallows what should end it, what must come next has no
+end, and the compiler would follow it for ever: `/x"+/` before `"`."""
+
 ANY_TEXT = "/(?s:.*)/"
 _MAX_BLANKS = 16
 _BLANKS = re.compile(r"\s+")

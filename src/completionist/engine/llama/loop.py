@@ -95,7 +95,7 @@ class Engine:
             self._refuse(newcomer.id, PromptTooLong(n_tokens, self._memory.capacity_tokens))
             return
         if not newcomer.is_accepted:
-            newcomer.is_accepted = True
+            self._preparer.accept(newcomer)
             self._events.append((newcomer.id, Accepted(n_tokens)))
         if newcomer.is_ready:
             del self._newcomers[newcomer.id]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from completionist.engine.base import (
     ControlToken,
@@ -49,12 +50,12 @@ class Newcomer:
     prompt: Prompt
     arrived_s: float
     texts: Future[Texts]
-    grammar: Future[Matcher] | None
+    grammar: Future[Matcher] | None = None
     is_accepted: bool = False
 
     @property
     def is_ready(self) -> bool:
-        return self.texts.done() and (self.grammar is None or self.grammar.done())
+        return self.is_accepted and (self.grammar is None or self.grammar.done())
 
     @property
     def has_news(self) -> bool:
@@ -108,15 +109,21 @@ class Preparer:
         self._grammars: Future[Grammars] | None = None
 
     def prepare(self, request_id: int, prompt: Prompt, arrived_s: float) -> Newcomer:
-        """Start what is needed; short texts are done when this returns."""
-        grammar = None if prompt.grammar is None else self._matcher(prompt.grammar)
-        newcomer = Newcomer(
-            id=request_id, prompt=prompt, arrived_s=arrived_s, texts=self._texts(prompt), grammar=grammar
-        )
-        for future in (newcomer.texts, grammar):
-            if future is not None and not future.done():
-                future.add_done_callback(lambda _: self.wake())
+        """Start to read its texts; short ones are done when this returns. `accept` follows."""
+        newcomer = Newcomer(id=request_id, prompt=prompt, arrived_s=arrived_s, texts=self._texts(prompt))
+        self._await(newcomer.texts)
         return newcomer
+
+    def accept(self, newcomer: Newcomer) -> None:
+        """Its prompt fits: a grammar is compiled for no other."""
+        newcomer.is_accepted = True
+        if newcomer.prompt.grammar is not None:
+            newcomer.grammar = self._matcher(newcomer.prompt.grammar)
+            self._await(newcomer.grammar)
+
+    def _await(self, future: Future[Any]) -> None:
+        if not future.done():
+            future.add_done_callback(lambda _: self.wake())
 
     def _texts(self, prompt: Prompt) -> Future[Texts]:
         if _n_characters(prompt.segments) + len(prompt.prediction or "") > _AT_ONCE_CHARACTERS:
