@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from tests.abuse.invariants import CREATE, Abuse
 from tests.support import raw
@@ -40,3 +41,30 @@ def come_and_go(abuse: Abuse, n: int) -> None:
         for _ in range(n):
             sock = stack.enter_context(raw.connection(abuse.port))
             sock.sendall(abuse.request("POST", CREATE, body=abuse.body()))
+
+
+def fill_grammars(abuse: Abuse, i: int) -> None:
+    """Have grammars of every kind tried and compiled; no two `i` give the same."""
+    schema = {"enum": [f"{i} {'x' * 200} {j}" for j in range(20)]}
+    abuse.create(response_format=response_format({"type": "object", "properties": {"a": schema}}), n=4)
+    properties = {f"{i} {j}": {"type": "integer"} for j in range(6_000)}
+    bloated = {"type": "object", "properties": properties, "required": list(properties)}
+    fields: dict[str, Any] = {"response_format": response_format(bloated)}
+    together(*[lambda: abuse.create(**fields)] * 3)
+    abuse.create(tools=[function(parameters=bloated)])
+    abuse.create(
+        tools=[custom("lark", f'start: "a" | "b{i}"')], tool_choice="required"
+    )  # a process lives that tries them
+
+
+def response_format(schema: object, *, strict: bool = False) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": strict}}
+
+
+def custom(syntax: str, definition: str, name: str = "custom") -> dict[str, Any]:
+    grammar = {"syntax": syntax, "definition": definition}
+    return {"type": "custom", "custom": {"name": name, "format": {"type": "grammar", "grammar": grammar}}}
+
+
+def function(name: str = "f", parameters: object = None, **fields: object) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object"}, **fields}}

@@ -6,13 +6,15 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from completionist.settings import EngineSettings, FileSettings, KeySettings, ServerSettings, Settings
-from tests.abuse.clients import come_and_go, together, unread_streams
+from tests.abuse.clients import come_and_go, fill_grammars, together, unread_streams
 from tests.abuse.invariants import CREATE, FILES, KEY, OTHER_KEY, Abuse, invariants_of
-from tests.abuse.served import Served, serving_model, serving_script
+from tests.abuse.served import Served, serving_file, serving_model, serving_script
+from tests.engine.tiny_models import write_sliding_window
 from tests.support.process import torrent
 
 if sys.platform != "linux":
@@ -36,6 +38,18 @@ MODEL_SETTINGS = Settings(
     keys=KEYS,
     files=FileSettings(max_file_bytes=4 * 2**20),
 )
+TINY_CONTEXT_TOKENS = 4096
+TINY_SETTINGS = MODEL_SETTINGS.model_copy(
+    update={
+        "engine": EngineSettings(
+            threads=1,
+            streams=N_STREAMS,
+            stream_tokens=TINY_CONTEXT_TOKENS,
+            context_tokens=TINY_CONTEXT_TOKENS,
+            cache_bytes=2**20,
+        )
+    }
+)
 LIMITED_SETTINGS = Settings(
     server=ServerSettings(
         port=0, max_body_bytes=64 * 2**10, max_header_bytes=16 * 2**10, receipt_timeout_s=1.0, send_timeout_s=1.5
@@ -49,6 +63,23 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Small streams and a small context, so that they fill."""
     with serving_model(MODEL_SETTINGS, tmp_path_factory.mktemp("abuse") / "model") as served:
         _warm_store(_warm(served))
+        served.settle()
+        yield served
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A model of single bytes with random weights: it says nothing, at once, and a grammar makes it say what fits."""
+    directory = tmp_path_factory.mktemp("tiny")
+    file = write_sliding_window(directory / "tiny.gguf")
+    with serving_file(file, TINY_SETTINGS, directory / "server") as served:
+        client = Abuse(served)
+        for i in range(2):
+            fill_grammars(client, i)
+            text = f"{i}" + "a" * (TINY_CONTEXT_TOKENS - 200)
+            ask = partial(client.create, messages=[{"role": "user", "content": text}], max_completion_tokens=200)
+            together(*[ask] * N_STREAMS)
+        come_and_go(client, 30)
         served.settle()
         yield served
 
@@ -68,6 +99,13 @@ def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]
 def abuse(model_server: Served) -> Iterator[Abuse]:
     """A row on the server with the model."""
     with invariants_of(model_server) as abuse:
+        yield abuse
+
+
+@pytest.fixture
+def tiny(tiny_server: Served) -> Iterator[Abuse]:
+    """A row on the server with the random model. Bodies of 100 kB leave the heaps of its small processes some MB apart."""
+    with invariants_of(tiny_server, spare_bytes=32 * 2**20) as abuse:
         yield abuse
 
 

@@ -98,6 +98,13 @@ def serving_model(settings: Settings, directory: Path) -> Iterator[Served]:
 
 
 @contextmanager
+def serving_file(file: Path, settings: Settings, directory: Path) -> Iterator[Served]:
+    """`completionist serve` with a model of the tests' own."""
+    with _serving(["completionist", "serve", "--model", str(file)], settings, directory, file.stem) as served:
+        yield served
+
+
+@contextmanager
 def serving_script(script: Callable[..., object], settings: Settings, directory: Path) -> Iterator[Served]:
     """A server with a script of `tests.support.process`."""
     arguments = ["tests.support.process", script.__name__, _with_json_log(settings).model_dump_json()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,9 @@ def run(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
     for request_id, one in prompts.items():
         engine.submit(request_id, one)
     while engine.has_work:
+        if engine.must_wait:  # for a grammar
+            time.sleep(0.001)
+            continue
         engine.step()
         for request_id, event in engine.take_events():
             answers[request_id].add(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def events(engine: Engine, one: Prompt) -> list[TokenEvent]:
     engine.submit(1, one)
     seen: list[TokenEvent] = []
     while engine.has_work:
+        if engine.must_wait:  # for a grammar
+            time.sleep(0.001)
+            continue
         engine.step()
         seen += [event for _, event in engine.take_events()]
     return seen

@@ -189,7 +189,8 @@ class WorkerFault(msgspec.Struct, frozen=True, tag="worker_fault"):
 
 
 class GrammarRefused(msgspec.Struct, frozen=True, tag="grammar_refused"):
-    """The grammar cannot be compiled, or nothing fits it; `reason` is in the words of the grammar engine."""
+    """The grammar cannot be compiled, or leads to where nothing fits, before the first token or later; `reason` is in the words
+    of the grammar engine."""
 
     reason: str
 

@@ -18,6 +18,7 @@ from completionist.engine.base import (
     Evaluated,
     Failed,
     Fault,
+    GrammarRefused,
     Prompt,
     PromptTooLong,
     QueueFull,
@@ -27,7 +28,7 @@ from completionist.engine.base import (
 from completionist.engine.frames import Stats
 from completionist.engine.llama.answer import Writer
 from completionist.engine.llama.costs import Costs
-from completionist.engine.llama.matcher import GrammarFailed
+from completionist.engine.llama.matcher import DeadEnd, GrammarFailed
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import Call, plan
@@ -220,6 +221,9 @@ class Engine:
         request = sequence.request
         try:
             advance = self._writer.advance(sequence, rows, n_guessed)
+        except DeadEnd as error:
+            self._fail(request, GrammarRefused(str(error)))
+            return
         except GrammarFailed as error:
             self._fail(request, WorkerFault(str(error)))
             return

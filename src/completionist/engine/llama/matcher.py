@@ -40,6 +40,11 @@ class GrammarFailed(Exception):
     """The grammar cannot be compiled, accepts nothing, or got too complex under way. The text is for the log."""
 
 
+class DeadEnd(GrammarFailed):
+    """The grammar leads to where nothing fits, or to more work than it may make. It lies with who wrote the grammar, who may be
+    told the text."""
+
+
 class Matcher:
     """One answer's place in its grammar. Not shared between threads."""
 
@@ -64,15 +69,16 @@ class Matcher:
 
     def allowed(self) -> NDArray[np.uint32]:
         """Bits of the tokens that may come next, lowest first, in a buffer that the next call overwrites. Where the answer
-        may end, the tokens that end a turn are among them. Raises `GrammarFailed`."""
+        may end, the tokens that end a turn are among them. Raises `DeadEnd`."""
         self._native.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        self._check()
+        if self._native.is_error():
+            raise DeadEnd(_told(self._native.get_error()))
         if not self._words.any():
-            raise GrammarFailed("no token fits")
+            raise DeadEnd(_NOTHING_FITS)
         return self._words
 
     def forbid(self, row: NDArray[np.float32]) -> None:
-        """Set the logits of all tokens that may not come next to minus infinity. Raises `GrammarFailed`."""
+        """Set the logits of all tokens that may not come next to minus infinity. Raises `DeadEnd`."""
         forbidden = np.unpackbits((~self.allowed()).view(np.uint8), count=self._size, bitorder="little")
         np.copyto(row, -np.inf, where=forbidden.view(np.bool_))
 
@@ -173,6 +179,15 @@ class Grammars:
         while len(self._kept) > _MAX_KEPT or self._n_characters > _MAX_KEPT_CHARACTERS:
             dropped, _ = self._kept.popitem(last=False)
             self._n_characters -= len(dropped.source)
+
+
+_NOTHING_FITS = "it comes to a place where nothing fits"
+
+
+def _told(error: str) -> str:
+    """What the grammar engine says, without the excerpt that it adds."""
+    first = error.split("\n", 1)[0].strip()
+    return _NOTHING_FITS if first.startswith("NoExtension") else first
 
 
 def _tokenizer(model: Model) -> LLTokenizer:
