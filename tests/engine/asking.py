@@ -23,6 +23,7 @@ from completionist.engine.base import (
     Token,
     TokenEngine,
 )
+from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.sequence import Request
 
 IM_START, IM_END = ControlToken(1), ControlToken(2)
@@ -113,3 +114,9 @@ async def until(condition: Callable[[], object]) -> None:
     """Give way until `condition` holds; the test's timeout ends it otherwise."""
     while not condition():  # noqa: ASYNC110 - what is waited for belongs to the engine, which offers no event
         await asyncio.sleep(0.001)
+
+
+def has_work(engine: Engine) -> bool:
+    """Some choice runs, waits, or is being prepared."""
+    stats = engine.stats()
+    return stats.running + stats.waiting > 0

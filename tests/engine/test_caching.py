@@ -13,6 +13,7 @@ from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.memory import REEVALUATED_TOKENS
+from tests.engine.asking import has_work
 from tests.engine.test_memory import STORY, order, run
 
 pytestmark = pytest.mark.model
@@ -81,7 +82,7 @@ def evaluated(engine: Engine, one: Prompt) -> tuple[int, int, int]:
 
 def position(engine: Engine, *texts: str) -> int:
     """Tokens before the end of these texts."""
-    return len(engine._model.tokenise((START, PlainText("user\n" + "".join(texts).rstrip()))))
+    return len(engine._model.tokenise((START, PlainText("user\n" + "".join(texts).rstrip())))[0])
 
 
 def test_explicit_mode_without_breakpoints_reads_and_writes_nothing(engine: Engine) -> None:
@@ -144,7 +145,7 @@ def test_tiers_get_the_stream_in_their_order(engine: Engine) -> None:
         if request_id == 0:
             engine.step()  # it has the stream before the others come
     order = [request_id for request_id, event in engine.take_events() if isinstance(event, Evaluated)]
-    while engine.has_work:
+    while has_work(engine):
         engine.step()
         order += [request_id for request_id, event in engine.take_events() if isinstance(event, Evaluated)]
     assert order == [0, 3, 2, 1, 4]

@@ -11,6 +11,7 @@ import pytest
 from completionist.engine.base import End, Failed, PlainText, Prompt, Sampling
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
+from tests.engine.asking import has_work
 from tests.engine.test_memory import order
 from tests.engine.tiny_models import write_plain, write_recurrent, write_sliding_window
 
@@ -43,7 +44,7 @@ def churn(engine: Engine, n_requests: int) -> None:
     choices: dict[int, int] = {}
     left: set[int] = set()
     ends: dict[int, list[int]] = {}
-    while coming or engine.has_work:
+    while coming or has_work(engine):
         if coming and engine.stats().waiting < 40:
             choices[coming[0]] = chance.choice([1, 1, 1, 2, 5])
             engine.submit(coming[0], _prompt(chance, choices[coming[0]]))

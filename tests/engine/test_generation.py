@@ -81,7 +81,7 @@ def test_greedy_text_is_that_of_the_bare_loop(
     question: str, engine: EngineClient, runner: asyncio.Runner, bare: BareLoop
 ) -> None:
     answer = runner.run(ask(engine, prompt(question, max_tokens=24)))
-    expected = bare.greedy(bare.model.tokenise(chat(question)), 24)
+    expected = bare.greedy(bare.model.tokenise(chat(question))[0], 24)
     assert answer.tokens[0] == expected
     assert answer.pieces[0] == b"".join(map(bare.model.piece, expected))
     assert answer.ends == {0: "end_of_turn" if bare.model.ends_turn(expected[-1]) else "length"}

@@ -47,7 +47,7 @@ def compiled(grammars: Grammars, source: str) -> Matcher:
 
 
 def tokens(model: Model, text: str) -> list[int]:
-    return model.tokenise((PlainText(text),))
+    return model.tokenise((PlainText(text),))[0]
 
 
 def place(matcher: Matcher) -> tuple[bool, bool]:

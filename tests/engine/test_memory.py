@@ -13,7 +13,7 @@ from completionist.engine.frames import LoadModel
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
-from tests.engine.asking import Answer, prompt
+from tests.engine.asking import Answer, has_work, prompt
 
 pytestmark = pytest.mark.model
 
@@ -59,7 +59,7 @@ def run(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
     answers = {request_id: Answer() for request_id in prompts}
     for request_id, one in prompts.items():
         engine.submit(request_id, one)
-    while engine.has_work:
+    while has_work(engine):
         if engine.must_wait:  # for a grammar
             time.sleep(0.001)
             continue

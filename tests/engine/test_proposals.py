@@ -16,7 +16,7 @@ from completionist.engine.base import Evaluated, GrammarSpec, PlainText, Prompt,
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.prediction import FIRST_RUN_TOKENS, LONGEST_RUN_TOKENS, Prediction
-from tests.engine.asking import Answer
+from tests.engine.asking import Answer, has_work
 from tests.engine.test_memory import order
 from tests.engine.tiny_models import CONTEXT, token_of, write_recurrent, write_sliding_window
 
@@ -74,7 +74,7 @@ def outcome(engine: Engine, request: Prompt) -> Outcome:
     """Run `request` alone, holding the books against the library after every step."""
     seen, before = Outcome(), engine.stats().steps_total
     engine.submit(1, request)
-    while engine.has_work:
+    while has_work(engine):
         if engine.must_wait:  # for a grammar
             time.sleep(0.001)
             continue
@@ -236,7 +236,7 @@ def test_leaving_in_a_verified_run_frees_everything(windowed: Engine) -> None:
         windowed.cancel(1)
         windowed.step()
         windowed.take_events()
-        assert not windowed.has_work
+        assert not has_work(windowed)
         windowed._memory.check()
 
 

@@ -28,7 +28,7 @@ from completionist.engine.base import (
 )
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
-from tests.engine.asking import Answer, chat, prompt
+from tests.engine.asking import Answer, chat, has_work, prompt
 from tests.engine.test_memory import order, run
 
 pytestmark = pytest.mark.model
@@ -53,7 +53,7 @@ QUESTION = "Describe the tide at Brest as JSON."
 def engine(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = load(order(model_path, tmp_path_factory.mktemp("cache"), streams=4, stream_tokens=512))[0]
     yield engine
-    assert not engine.has_work
+    assert not has_work(engine)
     engine._memory.check()
 
 
@@ -69,7 +69,7 @@ def events(engine: Engine, one: Prompt) -> list[TokenEvent]:
     """Everything that comes for a request that is alone."""
     engine.submit(1, one)
     seen: list[TokenEvent] = []
-    while engine.has_work:
+    while has_work(engine):
         if engine.must_wait:  # for a grammar
             time.sleep(0.001)
             continue
@@ -131,7 +131,7 @@ def test_an_answer_that_is_cancelled_while_its_grammar_compiles_leaves_nothing(e
     hostile = GrammarSpec("start: " + " ".join(f"/(a|b)*c{{{i}}}/" for i in range(1, 200)), has_client_rules=True)
     engine.submit(1, steered(grammar=hostile))
     engine.cancel(1)
-    assert not engine.has_work
+    assert not has_work(engine)
     engine.step()
     assert not [event for _, event in engine.take_events() if isinstance(event, End)]
 
@@ -155,7 +155,7 @@ def test_other_answers_go_on_while_a_hostile_grammar_compiles(engine: Engine) ->
     engine.submit(1, steered(grammar=GrammarSpec(doubling, has_client_rules=True)))
     engine.submit(2, steered(max_tokens=20))
     seen: dict[int, list[TokenEvent]] = {1: [], 2: []}
-    while engine.has_work:
+    while has_work(engine):
         engine.step()
         for request_id, event in engine.take_events():
             seen[request_id].append(event)
@@ -236,7 +236,7 @@ def test_a_long_prompt_is_tokenised_beside_the_steps(engine: Engine) -> None:
     engine.submit(2, steered("word and more " * 150_000))
     assert [event for request_id, event in engine.take_events() if request_id == 2] == []
     seen: list[tuple[int, TokenEvent]] = []
-    while engine.has_work:
+    while has_work(engine):
         engine.step()
         seen += engine.take_events()
     (refused,) = [event for request_id, event in seen if request_id == 2]

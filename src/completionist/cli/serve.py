@@ -16,7 +16,7 @@ from completionist.cli.configure import config_file, read_settings
 from completionist.cli.models import fetch
 from completionist.cli.options import Config
 from completionist.cli.terminal import megabytes
-from completionist.engine.base import ModelCard, StreamRange
+from completionist.engine.base import ModelCard
 from completionist.loading import loading
 from completionist.models.installed import ModelFile
 from completionist.settings import Settings
@@ -100,8 +100,7 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
 
 
 def _streams(card: ModelCard) -> str:
-    ranges = card.ranges or (StreamRange(card.streams, card.context_tokens),)
-    return ", ".join(f"{one.n_streams} streams of {one.tokens:,} tokens" for one in ranges)
+    return ", ".join(f"{one.n_streams} streams of {one.tokens:,} tokens" for one in card.ranges)
 
 
 def _memory(card: ModelCard) -> str:

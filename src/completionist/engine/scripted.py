@@ -39,6 +39,7 @@ from completionist.engine.base import (
     PromptTooLong,
     QueueFull,
     SpecialToken,
+    StreamRange,
     Tier,
     Token,
     WorkerLost,
@@ -92,6 +93,7 @@ CARD = ModelCard(
     weights_bytes=0,
     kv_bytes=0,
     streams=64,
+    ranges=(StreamRange(64, 8192),),
     chat_template=(
         "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -59,10 +59,6 @@ class Engine:
         self._n_steps = self._n_prompt_tokens = self._n_cached_tokens = self._n_generated_tokens = 0
 
     @property
-    def has_work(self) -> bool:
-        return bool(self._requests or self._newcomers)
-
-    @property
     def must_wait(self) -> bool:
         """All there is to do is being done on other threads, which call what `rouse_by` was given when they are done."""
         return not self._requests and not any(newcomer.has_news for newcomer in self._newcomers.values())

@@ -138,12 +138,11 @@ class Model:
                 return bytes(ffi.buffer(buffer, length))
             size = -length
 
-    def tokenise(self, segments: tuple[Segment, ...]) -> list[int]:
-        """Token ids of a prompt. Text is tokenised with special tokens off; the BOS is put in front where it is wanted."""
-        return self.tokenise_with_breakpoints(segments)[0]
+    def tokenise(self, segments: tuple[Segment, ...]) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt, and how many of them lie wholly before each breakpoint, ascending.
 
-    def tokenise_with_breakpoints(self, segments: tuple[Segment, ...]) -> tuple[list[int], list[int]]:
-        """Likewise, and how many tokens lie wholly before each breakpoint, ascending."""
+        Text is tokenised with special tokens off; the BOS is put in front where it is wanted.
+        """
         tokens: list[int] = []
         breakpoints: list[int] = []
         if self.bos_id is not None and segments[:1] != (ControlToken(self.bos_id),):

@@ -134,7 +134,7 @@ class Preparer:
 
     def _tokenise(self, prompt: Prompt) -> Texts:
         closing = prompt.thinking.closing if prompt.thinking else ()
-        tokens, breakpoints = self._model.tokenise_with_breakpoints(prompt.segments)
+        tokens, breakpoints = self._model.tokenise(prompt.segments)
         return Texts(
             prompt=tokens,
             breakpoints=tuple(breakpoints),
