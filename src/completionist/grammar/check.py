@@ -19,7 +19,7 @@ from completionist.engine.base import GrammarSpec
 from completionist.errors import InvalidRequest, Overloaded
 from completionist.grammar.frames import Check, Fault, Part
 from completionist.grammar.trier import Lost, Trier
-from completionist.grammar.turns import Turns
+from completionist.turns import Turns
 from completionist.types.refusals import InvalidSchema
 
 DEADLINE_S = 5.0

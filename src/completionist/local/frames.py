@@ -1,20 +1,13 @@
-"""What travels between the API process and the process that renders chat templates: one question, one answer.
-
-frame = u32 little-endian length of the body · msgpack body
-"""
+"""What travels between the API process and the process that renders chat templates: one question, one answer."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
-from typing import BinaryIO, TypeVar
 
 import msgspec
 
 from completionist.dialects.history import Turn
 from completionist.engine.base import Segment, SpecialToken
-
-_HEADER = struct.Struct("<I")
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
@@ -64,21 +57,3 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
 
 Question = Setup | Render
 Answer = Ready | Rendered | Refused | Broken
-
-_Message = TypeVar("_Message")
-
-
-def frame(message: Question | Answer) -> bytes:
-    """The message with its length in front."""
-    body = msgspec.msgpack.encode(message)
-    return _HEADER.pack(len(body)) + body
-
-
-def read(source: BinaryIO, decoder: msgspec.msgpack.Decoder[_Message]) -> _Message | None:
-    """The next message; None where the other side is gone. Raises the `OSError` of `source`."""
-    header = source.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        return None
-    (length,) = _HEADER.unpack(header)
-    body = source.read(length)
-    return decoder.decode(body) if len(body) == length else None

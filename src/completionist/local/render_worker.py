@@ -16,8 +16,9 @@ import msgspec
 
 from completionist import ids
 from completionist.dialects.history import Turn
+from completionist.framed import frame, read
 from completionist.local.conversation import place_system_text, with_names_in_text
-from completionist.local.frames import Answer, Broken, Ready, Refused, Render, Rendered, Setup, frame, read
+from completionist.local.frames import Answer, Broken, Ready, Refused, Render, Rendered, Setup
 from completionist.local.marked import marked_message, marked_tool
 from completionist.local.marks import Marks
 from completionist.local.template import ChatTemplate, TemplateFault, TemplateRefusal

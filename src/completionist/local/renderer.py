@@ -20,7 +20,8 @@ import msgspec
 from completionist import ids
 from completionist.engine.base import ModelCard
 from completionist.errors import ChatTemplateFailed, ChatTemplateRefusal, OperatorError
-from completionist.local.frames import Answer, Broken, Question, Refused, Render, Rendered, Setup, frame, read
+from completionist.framed import frame, read
+from completionist.local.frames import Answer, Broken, Question, Refused, Render, Rendered, Setup
 from completionist.local.template import FALLBACK
 from completionist.log import emit
 
