@@ -27,6 +27,8 @@ from completionist.pinned import PinnedFile
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
+_NPM_REGISTRY = "https://registry.npmjs.org"
+
 _ASK_PIP = """
 import json
 from pip._internal.commands import create_command
@@ -110,6 +112,12 @@ def _from_environment() -> IndexConfig:
     return IndexConfig(urls=urls, certificates=os.environ.get("PIP_CERT"), proxy=os.environ.get("PIP_PROXY"))
 
 
+def npm_address(file: PinnedFile) -> str:
+    """Of a tarball on the npm registry, or the one that npm is told to use."""
+    registry = os.environ.get("NPM_CONFIG_REGISTRY") or _NPM_REGISTRY
+    return f"{registry.rstrip('/')}/{file.project}/-/{file.name}"
+
+
 class PackageIndex:
     """One HTTP client over the configured indexes. A context manager; blocking, so not for the event loop."""
 
@@ -137,9 +145,18 @@ class PackageIndex:
 
         Raises the errors of `locate` and of `download`.
         """
+        return self._fetched(lambda: self.locate(file), file, directory, report)
+
+    def fetch_at(self, url: str, file: PinnedFile, directory: Path, report: Callable[[int], None]) -> Path:
+        """Likewise, of a file that is not on a package index of Python."""
+        return self._fetched(lambda: url, file, directory, report)
+
+    def _fetched(
+        self, locate: Callable[[], str], file: PinnedFile, directory: Path, report: Callable[[int], None]
+    ) -> Path:
         path = directory / file.name
         if not path.is_file():
-            download(self._client, self.locate(file), file, path, report, retry_delay_s=self._retry_delay_s)
+            download(self._client, locate(), file, path, report, retry_delay_s=self._retry_delay_s)
         report(file.size_bytes)
         return path
 

