@@ -37,7 +37,7 @@ bench: environment-test test-model ## The figures of docs/benchmarks.md, on an i
 lock: ## Resolve the locks again (ARGS=--upgrade for newer releases); needs uv
 	@command -v uv >/dev/null || { echo "lock: uv is missing: pip install uv" >&2; exit 1; }
 	@$(LOCK) $(ARGS) --group build pyproject.toml -o requirements/serve.txt
-	@$(LOCK) $(ARGS) --group build --group dev -c requirements/serve.txt pyproject.toml -o requirements/test.txt
+	@$(LOCK) $(ARGS) --all-extras --group build --group dev -c requirements/serve.txt pyproject.toml -o requirements/test.txt
 
 clean: ## Remove the environment and the caches of the tools; models stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -19,6 +19,7 @@ RANKS = {
     "completionist.api": 5,
     "completionist.local": 4,
     "completionist.remote": 4,
+    "completionist.media": 4,
     "completionist.models": 4,
     "completionist.store.sql": 4,
     "completionist.engine.llama": 4,

@@ -21,9 +21,10 @@ from completionist.api.decoder import Decoder
 from completionist.api.hosts import Hosts
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
+from completionist.chat.attached import Attachments
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.profiles import PROFILES, Profile
-from completionist.chat.service import Backends, ChatService, Served
+from completionist.chat.service import Backends, ChatService, Served, Stages
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.client import EngineClient
 from completionist.engine.scripted import CARD, Script, ScriptedEngine
@@ -31,8 +32,12 @@ from completionist.errors import ModelNotFound, OperatorError
 from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
+from completionist.media.reader import WorkerReader
+from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
+from completionist.media.workers import Media
 from completionist.metrics import HasLoad, Metrics
 from completionist.models.installed import LOCAL_PUBLISHER
+from completionist.models.speech import speech_directory, speech_model
 from completionist.settings import ServedSettings, ServerSettings, Settings
 from completionist.store.directory import FileDirectory
 from completionist.store.files import Files
@@ -139,14 +144,16 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
         await engine.close()
 
 
-def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore) -> Services:
+def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore, media: Media) -> Services:
     """Everything between the socket and a backend."""
+    files = open_files(settings, store)
+    attachments = Attachments(files, store, media.documents, settings.documents)
     metrics = Metrics()
     for served in backends.models():
         metrics.watch(engine, served.id)
     metrics.watch_store(store)
     return Services(
-        chat=ChatService(backends, store, settings.store),
+        chat=ChatService(backends, store, settings.store, Stages(attachments, media.speaker)),
         decoder=Decoder(
             Reading(
                 unknown={served.id: served.profile.unknown for served in backends.models()},
@@ -155,15 +162,33 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStor
             )
         ),
         drain=Drain(),
-        files=open_files(settings, store),
+        files=files,
         file_settings=settings.files,
         has_engine=lambda: engine.is_ready,
         hosts=Hosts(settings.server),
         keys=Keys(settings.keys),
+        media=media,
         metrics=metrics,
         settings=settings.server,
         store=store,
     )
+
+
+def open_media(settings: Settings) -> Media:
+    """What reads files and speaks."""
+    return Media(WorkerReader(settings.documents), WorkerSpeaker(speech_files(settings), settings.speech))
+
+
+def speech_files(settings: Settings) -> SpeechFiles | None:
+    """None where they have not been fetched, or not all of them."""
+    model, directory = speech_model(), speech_directory(settings)
+    if not model.asset.is_in(directory):
+        return None
+    voices = {
+        name: VoiceFile(path=directory / voice.file, is_british=voice.is_british, gain=voice.gain)
+        for name, voice in model.voices.items()
+    }
+    return SpeechFiles(directory / model.model.name, voices)
 
 
 def open_files(settings: Settings, store: SqlStore) -> Files:
@@ -218,9 +243,10 @@ async def _serve(
         backend = LocalBackend(engine, model.said)
         parts.push_async_callback(backend.close)
         served = with_profile(model.served, settings)
-        services = wire(settings, OneModel(backend, served), engine, store)
+        services = wire(settings, OneModel(backend, served), engine, store, open_media(settings))
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
         parts.push_async_callback(services.files.close)
+        parts.push_async_callback(services.media.close)
         services.files.start()
 
         def on_listening(port: int) -> None:

@@ -32,6 +32,16 @@ def call_id() -> str:
     return "call_" + _base62(24)
 
 
+def speech_id() -> str:
+    """`audio_` + 32 hex digits."""
+    return "audio_" + secrets.token_hex(16)
+
+
+def is_speech_id(text: str) -> bool:
+    """Whether `text` has the form of one, so that nothing else ever reaches a database."""
+    return re.fullmatch(r"audio_[0-9a-f]{32}", text) is not None
+
+
 def file_id() -> str:
     """`file-` + 22 base62 characters (contract, section 1.6)."""
     return "file-" + _base62(22)

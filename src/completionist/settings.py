@@ -133,6 +133,32 @@ class FileSettings(Section):
     """Files whose contents are not given out again; the hosted service has `user_data` and `assistants` here."""
 
 
+class DocumentSettings(Section):
+    """Files of messages that are read as text. All limits are those of one request."""
+
+    max_request_bytes: int = Field(default=50_000_000, ge=1)
+    max_request_characters: int = Field(default=2**20, ge=1)
+    """Of their text."""
+    max_pages: int = Field(default=2000, ge=1)
+    """Of one file; slides and sheets are pages too."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """For one file, from the moment it has its turn."""
+    memory_bytes: int = Field(default=2**30, ge=2**28)
+    """Address space of the process that reads them; Linux only."""
+
+
+class SpeechSettings(Section):
+    """Answers that are spoken."""
+
+    directory: Path | None = None
+    """Where the speech model and its voices are; None: in the cache, where `completionist voices pull` puts them."""
+    threads: int = Field(default=2, ge=1)
+    timeout_s: float = Field(default=60.0, gt=0)
+    """For one clause, or for encoding one answer, from the moment it has its turn."""
+    max_answer_s: float = Field(default=3600.0, gt=0)
+    """Of speech, in all choices of an answer together."""
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -164,6 +190,8 @@ class Settings(BaseSettings):
     """By the names that clients use."""
     store: StoreSettings = StoreSettings()
     files: FileSettings = FileSettings()
+    documents: DocumentSettings = DocumentSettings()
+    speech: SpeechSettings = SpeechSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

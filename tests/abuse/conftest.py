@@ -15,6 +15,7 @@ from tests.abuse.clients import come_and_go, fill_grammars, together, unread_str
 from tests.abuse.invariants import CREATE, FILES, KEY, OTHER_KEY, Abuse, invariants_of
 from tests.abuse.served import Served, serving_file, serving_model, serving_script
 from tests.engine.tiny_models import write_sliding_window
+from tests.support.documents import file_part
 from tests.support.process import torrent
 
 if sys.platform != "linux":
@@ -134,6 +135,7 @@ def _warm(served: Served) -> Abuse:
         client.create(b"[" * 200_000)
         client.create(logit_bias={str(token): 1 for token in range(100_000)})
     client.create(logit_bias={str(token): 1 for token in range(1_000)})
+    client.create(messages=[{"role": "user", "content": [file_part("a.txt", b"x", "text/plain")]}])
     together(*[lambda: client.upload(b"x" * 2**21)] * 4)
     together(*[lambda: client.get(FILES)] * 8)
     for file in json.loads(client.get(FILES).body)["data"]:

@@ -1,4 +1,4 @@
-"""Row 39, and what rows 43 and 55 say of files: uploads, names and ids that are not what they should be."""
+"""Rows 38 and 39, and what rows 43 and 55 say of files: uploads, names and ids that are not what they should be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.abuse.invariants import FILES, KEY, OTHER_KEY, Abuse
 from tests.abuse.served import watch_peak
 from tests.support import raw
+from tests.support.documents import LOCKED, announcing, archive, file_part, pdf, pdf_with_a_circle
 from tests.support.forms import BOUNDARY, CONTENT_TYPE, FILE, PURPOSE, form, part
 from tests.support.server import eventually
 
@@ -32,6 +33,21 @@ def deleted(abuse: Abuse, id_: str, key: str = KEY) -> raw.Reply:
 
 def with_file(id_: str) -> list[object]:
     return [{"role": "user", "content": [{"type": "file", "file": {"file_id": id_}}]}]
+
+
+def refused_file(abuse: Abuse, filename: str, content: bytes, reason: str) -> None:
+    messages = [{"role": "user", "content": [file_part(filename, content)]}]
+    reply = abuse.refused(400, "invalid_value", "messages[0].content[0].file.file_data", messages=messages)
+    assert reason in reply.error["message"]
+
+
+def test_row_38(abuse: Abuse) -> None:
+    """What each of them says is in tests/media; here it is whether they leave a trace."""
+    refused_file(abuse, "a.pdf", pdf(["x"], trailer=LOCKED), "It is encrypted.")
+    refused_file(abuse, "a.pdf", pdf(["x"] * 2001), "It has 2001 pages")
+    refused_file(abuse, "a.pdf", pdf_with_a_circle(), "It is no valid pdf file.")
+    refused_file(abuse, "a.pdf", archive({"x": b"x"}), "It is no valid pdf file.")
+    refused_file(abuse, "a.docx", announcing(archive({"word/document.xml": b" "}), 2**32 - 1), "Unpacked it has more")
 
 
 def test_row_39_ids(abuse: Abuse) -> None:

@@ -214,7 +214,7 @@ def test_a_file_that_a_message_names_must_be_there(files: Tenants) -> None:
 
     unknown = (400, None, "messages[0].content[1].file.file_id")
     assert [asked(id_) for id_ in (UNKNOWN, "file-../../x", file.id)] == [unknown] * 3
-    assert asked(upload(files.mine).id) == (400, None, "messages.[0].content.[1].type")
+    assert asked(upload(files.mine).id) == (400, "invalid_value", "messages[0].content[1].file.file_id")  # by its name
 
 
 def test_orphans_are_swept_and_nothing_else(files: Tenants) -> None:

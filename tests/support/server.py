@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
-from completionist.app import OneModel, wire, with_profile
+from completionist.app import OneModel, open_media, wire, with_profile
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.service import Backends, Served
+from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
+from completionist.media.workers import Media
 from completionist.settings import LogSettings, ServerSettings, Settings
 from completionist.store.sql.store import SqlStore
 from tests.support.guard import LoopGuard
@@ -39,6 +41,7 @@ class RunningServer:
         self.port = 0
         self.engine: ScriptedEngine
         self.store: SqlStore
+        self.media: Media
         self.services: Services
         self._server: Server
         self._loop: asyncio.AbstractEventLoop
@@ -84,6 +87,7 @@ class RunningServer:
     async def serve(
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
         card: ModelCard, backends: Callable[[ChatBackend, Served], Backends], on_listening: Callable[[int], None],
+        speaker: Speaker | None,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
@@ -94,7 +98,9 @@ class RunningServer:
         self.store = SqlStore(settings.store)
         if settings.store.url is not None:  # the others keep nothing
             await self.store.start()
-        self.services = wire(settings, backends(answering, served), self.engine, self.store)
+        self.media = open_media(settings)
+        self.media.speaker = speaker or self.media.speaker
+        self.services = wire(settings, backends(answering, served), self.engine, self.store, self.media)
         if settings.store.url is not None:
             self.services.files.start()
         listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
@@ -105,6 +111,7 @@ class RunningServer:
         await answering.close()
         await self.engine.close()
         await self.services.files.close()
+        await self.services.media.close()
         await self.store.close()
 
 
@@ -117,6 +124,7 @@ def running_server(
     step_s: float = 0.0,
     card: ModelCard = CARD,
     backends: Callable[[ChatBackend, Served], Backends] = OneModel,
+    speaker: Speaker | None = None,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
@@ -135,6 +143,7 @@ def running_server(
                     step_s=step_s,
                     card=card,
                     backends=backends,
+                    speaker=speaker,
                     on_listening=on_listening,
                 )
             )

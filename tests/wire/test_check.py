@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from completionist.chat.check import NOT_BUILT, check
+from completionist.chat.check import NOT_BUILT
+from completionist.chat.check import check as check_request
 from completionist.engine.base import ModelCard
 from completionist.errors import APIError
 from completionist.types.request import FIELDS, ChatRequest
+from tests.support.humming import Humming
 from tests.wire.bodies import HELLO, Refusal, body, chat, read
 
 CARD = ModelCard(
@@ -31,14 +33,19 @@ CARD = ModelCard(
     fingerprint="fp_0123456789",
     engine="test",
 )
+HUMMING = Humming()
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 
-def refusal(sent: dict[str, Any]) -> Refusal:
+def check(sent: dict[str, Any], *, can_think: bool = False, speaker: Humming = HUMMING) -> None:
+    check_request(read(sent), CARD, can_think=can_think, speaker=speaker)
+
+
+def refusal(sent: dict[str, Any], speaker: Humming = HUMMING) -> Refusal:
     with pytest.raises(APIError) as caught:
-        check(read(sent), CARD, can_think=False)
+        check(sent, speaker=speaker)
     assert (caught.value.status, caught.value.type) == (400, "invalid_request_error")
     return Refusal(caught.value.error_code, caught.value.param, caught.value.message)
 
@@ -49,8 +56,6 @@ def unsupported(param: str, reason: str = "") -> Refusal:
 
 
 ASKS: list[tuple[str, dict[str, Any], str]] = [
-    ("modalities", SPOKEN, "No speech synthesis is installed."),
-    ("modalities", {**SPOKEN, "modalities": ["audio"]}, "No speech synthesis is installed."),
     ("moderation", {"moderation": {"model": "m"}}, "No classifier is configured."),
     ("web_search_options", {"web_search_options": {}}, "No search provider is configured."),
 ]
@@ -66,6 +71,14 @@ def test_every_row_has_a_case_and_follows_the_order_of_checks() -> None:
     rows = [row.field for row in NOT_BUILT]
     assert rows == sorted(rows, key=order.index)
     assert {field for field, _, _ in ASKS} == set(rows)
+
+
+@pytest.mark.parametrize("modalities", [["text", "audio"], ["audio"]])
+def test_speech_that_is_missing_is_refused_with_what_is_missing(modalities: list[str]) -> None:
+    mute = Humming()
+    mute.missing = "Nobody hums."
+    assert refusal({**body(), **SPOKEN, "modalities": modalities}, mute) == unsupported("modalities", "Nobody hums.")
+    check({**body(), **SPOKEN, "modalities": modalities})
 
 
 SILENT: dict[str, Any] = {
@@ -106,12 +119,12 @@ ATTACHED = {"function_call", "tool_choice", "parallel_tool_calls", "top_logprobs
 
 @pytest.mark.parametrize(("field", "value"), [*SILENT.items(), *BUILT.items()])
 def test_what_asks_for_nothing_or_is_built_passes(field: str, value: object) -> None:
-    check(read(body(**{field: value})), CARD, can_think=False)
+    check(body(**{field: value}))
 
 
 @pytest.mark.parametrize("effort", ["minimal", "medium", "max"])
 def test_effort_is_for_models_that_can_think(effort: str) -> None:
-    check(read(body(reasoning_effort=effort)), CARD, can_think=True)
+    check(body(reasoning_effort=effort), can_think=True)
     text = f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model. Supported values are: 'none'."
     assert refusal(body(reasoning_effort=effort)) == Refusal("unsupported_value", "reasoning_effort", text)
 
@@ -122,11 +135,7 @@ def test_no_field_is_left_out() -> None:
 
 
 def test_stream_options_pass() -> None:
-    check(
-        read(body(stream=True, stream_options={"include_usage": True, "include_obfuscation": False})),
-        CARD,
-        can_think=False,
-    )
+    check(body(stream=True, stream_options={"include_usage": True, "include_obfuscation": False}))
 
 
 def test_token_ids_end_with_the_vocabulary() -> None:
@@ -140,28 +149,15 @@ FILE = {"type": "file", "file": {"file_id": "file-1"}}
 TEXT = {"type": "text", "text": "x"}
 
 
-@pytest.mark.parametrize("part", [PICTURE, SOUND, FILE])
+@pytest.mark.parametrize("part", [PICTURE, SOUND])
 def test_a_text_model_neither_sees_nor_hears(part: dict[str, Any]) -> None:
     sent = chat(HELLO, {"role": "user", "content": [TEXT, part]})
     text = f"Invalid content type. {part['type']} is only supported by certain models."
     assert refusal(sent) == Refusal(None, "messages.[1].content.[1].type", text)
 
 
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
-        (
-            [{"role": "assistant", "audio": {"id": "audio_1"}}],
-            Refusal(
-                "invalid_value",
-                "messages[0].audio.id",
-                "Invalid value: 'audio_1'. No audio answer with this id is held here.",
-            ),
-        ),
-    ],
-)
-def test_messages_say_nothing_that_the_prompt_does_not_show(messages: list[object], expected: Refusal) -> None:
-    assert refusal(chat(*messages)) == expected
+def test_files_are_read_for_a_text_model() -> None:
+    check(chat({"role": "user", "content": [TEXT, FILE]}))
 
 
 def test_text_of_every_role_passes_with_names_and_calls() -> None:
@@ -174,8 +170,9 @@ def test_text_of_every_role_passes_with_names_and_calls() -> None:
         {"role": "assistant", "function_call": {"name": "f", "arguments": ""}},
         {"role": "function", "name": "f", "content": "4"},
     ]
-    check(read(chat(*spoken, {"role": "assistant", "refusal": "no"}, *called)), CARD, can_think=False)
+    check(chat(*spoken, {"role": "assistant", "refusal": "no"}, *called))
 
 
 def test_messages_are_judged_before_fields() -> None:
-    assert refusal(chat({"role": "assistant", "audio": {"id": "audio_1"}}, store=True)).param == "messages[0].audio.id"
+    sent = {**chat({"role": "user", "content": [SOUND]}), "moderation": {"model": "m"}}
+    assert refusal(sent).param == "messages.[0].content.[0].type"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 import msgspec
 
@@ -11,7 +10,6 @@ from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.services import Services
-from completionist.chat.attached import check_file_ids
 from completionist.chat.service import Answer
 from completionist.metrics import Metrics
 from completionist.store.base import Attempt
@@ -26,7 +24,6 @@ async def create(exchange: Exchange, services: Services) -> None:
     """Answer one chat request (contract, sections 2, 5 and 6)."""
     request, attempt = await _read_request(exchange, services)
     exchange.end_user = request.safety_identifier or request.user
-    await check_file_ids(request, partial(services.files.get, exchange.caller.project))
     answer = services.chat.answer(request, exchange.caller, exchange.request_id)
     async with claimed(exchange, services, attempt) as claim:
         if claim.replay is not None:
@@ -45,7 +42,14 @@ async def _answer(answer: Answer, exchange: Exchange, services: Services, *, is_
     if exchange.events:
         await exchange.events.finish()
     else:
-        await exchange.respond_json(msgspec.json.encode(completion))
+        await exchange.respond_json(await _encoded(completion))
+
+
+async def _encoded(completion: ChatCompletion) -> bytes:
+    """Sound makes an answer long."""
+    if any(choice.message.audio for choice in completion.choices):
+        return await asyncio.to_thread(msgspec.json.encode, completion)
+    return msgspec.json.encode(completion)
 
 
 async def _replay(sent: bytes, exchange: Exchange, *, is_streamed: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +18,12 @@ from completionist.store.base import CompletionStore
 from completionist.store.files import Files
 
 
+class Closable(Protocol):
+    """What ends with the server."""
+
+    async def close(self) -> None: ...
+
+
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """One per server; handlers get it beside their exchange."""
 
@@ -28,6 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a request would find an engine that runs."""
     hosts: Hosts
     keys: Keys
+    media: Closable
     metrics: Metrics
     settings: ServerSettings
     file_settings: FileSettings

@@ -1,20 +1,144 @@
-"""Files that messages name by their id: they must be the project's own (contract, section 3.2)."""
+"""What messages bring with them → text in its place: files, and answers that were spoken (contract 3.2, 3.4, 8.7, 13.8)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from typing import NoReturn
 
+import msgspec
+
+from completionist.chat.documents import Document, DocumentReader, Unreadable, kind_of, shown
 from completionist.errors import FileNotFound, UnknownFile
-from completionist.types.parts import FilePart
+from completionist.settings import DocumentSettings
+from completionist.store.base import CompletionStore
+from completionist.store.files import Files, StoredFile
+from completionist.types.messages import AssistantMessage, Message, text_of
+from completionist.types.parts import FILE_WANTED, FilePart, Part, TextPart
+from completionist.types.refusals import FileTooLong, FileUnreadable, InvalidDataURL, UnknownSpeech
 from completionist.types.request import ChatRequest
 
 
-async def check_file_ids(request: ChatRequest, find: Callable[[str], Awaitable[object]]) -> None:
-    """`find` raises `FileNotFound`. Raises `UnknownFile` for the first id that it does not know."""
-    for i, message in enumerate(request.messages):
-        for j, part in enumerate(message.content if isinstance(message.content, tuple) else ()):
-            if isinstance(part, FilePart) and part.file.file_id is not None:
-                try:
-                    await find(part.file.file_id)
-                except FileNotFound:
-                    raise UnknownFile(f"messages[{i}].content[{j}].file.file_id", part.file.file_id) from None
+class Attachments:
+    """Reads what messages of a project bring with them."""
+
+    def __init__(
+        self, files: Files, store: CompletionStore, reader: DocumentReader, settings: DocumentSettings
+    ) -> None:
+        self._files = files
+        self._store = store
+        self._reader = reader
+        self._settings = settings
+
+    async def in_text(self, request: ChatRequest, project: str) -> ChatRequest:
+        """`request` with text in place of files and of earlier speech.
+
+        Raises `UnknownFile`, `FileUnreadable`, `FileTooLong`, `InvalidDataURL`, `UnknownSpeech`, all with `param` naming the
+        place, and `StorageUnavailable`.
+        """
+        if not any(map(_brings_something, request.messages)):
+            return request
+        reading = _Reading(self._files, self._reader, self._settings, project)
+        messages = [
+            await self._in_words(i, message, project)
+            if isinstance(message, AssistantMessage)
+            else await reading.message(i, message)
+            for i, message in enumerate(request.messages)
+        ]
+        return msgspec.structs.replace(request, messages=tuple(messages))
+
+    async def _in_words(self, i: int, message: AssistantMessage, project: str) -> AssistantMessage:
+        """With its transcript, behind what else it says."""
+        if message.audio is None:
+            return message
+        transcript = await self._store.transcript(project, message.audio.id)
+        if transcript is None:
+            raise UnknownSpeech(i, message.audio.id)
+        return msgspec.structs.replace(message, content=text_of(message.content) + transcript, audio=None)
+
+
+def _brings_something(message: Message) -> bool:
+    if isinstance(message, AssistantMessage):
+        return message.audio is not None
+    return any(isinstance(part, FilePart) for part in _parts(message))
+
+
+def _parts(message: Message) -> Sequence[Part]:
+    return message.content if isinstance(message.content, tuple) else ()
+
+
+class _Reading:
+    """The files of one request, one after the other; limits are those of all of them together."""
+
+    def __init__(self, files: Files, reader: DocumentReader, settings: DocumentSettings, project: str) -> None:
+        self._files = files
+        self._reader = reader
+        self._project = project
+        self._max_bytes = settings.max_request_bytes
+        self._max_characters = settings.max_request_characters
+        self._n_bytes = self._n_characters = 0
+
+    async def message(self, i: int, message: Message) -> Message:
+        parts = _parts(message)
+        if not any(isinstance(part, FilePart) for part in parts):
+            return message
+        content = [
+            await self._part(f"messages[{i}].content[{j}].file", part, is_first=j == 0, is_last=j == len(parts) - 1)
+            if isinstance(part, FilePart)
+            else part
+            for j, part in enumerate(parts)
+        ]
+        return msgspec.structs.replace(message, content=tuple(content))
+
+    async def _part(self, at: str, part: FilePart, *, is_first: bool, is_last: bool) -> TextPart:
+        """An empty line stands between a file and what is around it."""
+        if part.file.file_id is not None:
+            filename, text = await self._stored(f"{at}.file_id", part.file.file_id)
+        else:
+            filename = part.file.filename or ""
+            text = await self._sent(f"{at}.file_data", filename, part.file.file_data or "")
+        written = ("" if is_first else "\n\n") + shown(filename, text) + ("" if is_last else "\n\n")
+        return TextPart(text=written, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+
+    async def _sent(self, at: str, filename: str, url: str) -> str:
+        header, _, data = url.partition(",")
+        media_type = header.removeprefix("data:").partition(";")[0]
+        kind = kind_of(filename, media_type)
+        if kind is None:
+            raise InvalidDataURL(at, FILE_WANTED, f"unsupported MIME type '{media_type[:64]}'")
+        self._count_bytes(at, len(data) * 3 // 4)
+        return await self._text(at, filename, Document(kind=kind, content=data))
+
+    async def _stored(self, at: str, id_: str) -> tuple[str, str]:
+        try:
+            file = await self._files.get(self._project, id_)
+            kind = kind_of(file.filename)
+            if kind is None:
+                raise FileUnreadable(at, file.filename, "The end of its name is not that of a kind that can be read.")
+            self._count_bytes(at, file.n_bytes)
+            content = await self._content(file)
+        except FileNotFound:
+            raise UnknownFile(at, id_) from None
+        return file.filename, await self._text(at, file.filename, Document(kind=kind, content=content))
+
+    async def _content(self, file: StoredFile) -> Sequence[bytes]:
+        async with self._files.content(file) as parts:
+            return [part async for part in parts]
+
+    async def _text(self, at: str, filename: str, document: Document) -> str:
+        try:
+            text = await self._reader.text_of(document, self._project)
+        except Unreadable as fault:
+            raise FileUnreadable(at, filename, str(fault)) from None
+        self._n_characters += len(text)
+        if self._n_characters > self._max_characters:
+            _too_long(at, f"{self._max_characters} characters of text")
+        return text
+
+    def _count_bytes(self, at: str, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        if self._n_bytes > self._max_bytes:
+            _too_long(at, f"{self._max_bytes} bytes")
+
+
+def _too_long(at: str, limit: str) -> NoReturn:
+    raise FileTooLong(at, limit)

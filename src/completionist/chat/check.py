@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 from completionist.chat.gate import check_profile
 from completionist.chat.profiles import OPEN, Profile
+from completionist.chat.speech import Speaker, is_spoken
 from completionist.engine.base import ModelCard
-from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue, echo
-from completionist.types.messages import AssistantMessage, Message
+from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue
+from completionist.types.formats import VoiceID
+from completionist.types.messages import Message
 from completionist.types.parts import Part
-from completionist.types.refusals import InvalidLogitBiasKey, UnsupportedContent
+from completionist.types.refusals import InvalidLogitBiasKey, UnknownVoice, UnsupportedContent
 from completionist.types.request import ChatRequest
 
 
@@ -36,18 +38,18 @@ def _only(*values: object) -> Callable[[Any], bool]:
 
 NOT_BUILT = (
     # A row goes when its field gets its effect. In the order of section 2.3; null never asks for anything.
-    Row("modalities", lambda modalities: "audio" not in modalities, "No speech synthesis is installed."),
     Row("moderation", _only(), "No classifier is configured."),
     Row("web_search_options", _only(), "No search provider is configured."),
 )
 
 
-def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can_think: bool) -> None:
+def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can_think: bool, speaker: Speaker) -> None:
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
     check_profile(request, profile)
     for i, message in enumerate(request.messages):
         _check_message(i, message)
     _check_token_ids(request, card)
+    _check_speech(request, speaker)
     _check_rows(request)
     if request.reasoning_effort not in (None, "none") and not can_think:
         raise UnsupportedValue("reasoning_effort", f"'{request.reasoning_effort}'", ("none",))
@@ -64,17 +66,27 @@ def _check_message(i: int, message: Message) -> None:
     if isinstance(message.content, tuple):
         for j, part in enumerate(message.content):
             _check_part(i, j, part)
-    if isinstance(message, AssistantMessage) and message.audio is not None:
-        raise InvalidValue(
-            f"messages[{i}].audio.id",
-            message=f"Invalid value: '{echo(message.audio.id)}'. No audio answer with this id is held here.",
-        )
 
 
 def _check_part(i: int, j: int, part: Part) -> None:
-    """Text only: the models served so far neither see nor hear."""
-    if part.type in ("image_url", "input_audio", "file"):
+    """The models served so far neither see nor hear; files are read for them (`chat.attached`)."""
+    if part.type in ("image_url", "input_audio"):
         raise UnsupportedContent(part.type, i, j)
+
+
+def _check_speech(request: ChatRequest, speaker: Speaker) -> None:
+    """Sections 8.5 and 13.1."""
+    if not is_spoken(request) or request.audio is None:
+        return
+    if speaker.missing is not None:
+        raise UnsupportedParameter("modalities", speaker.missing)
+    voice = request.audio.voice
+    if isinstance(voice, VoiceID):
+        raise UnknownVoice(voice.id)
+    if voice not in speaker.voices:
+        raise InvalidValue("audio.voice", voice, speaker.voices)
+    if request.audio.format not in speaker.formats:
+        raise UnsupportedValue("audio.format", f"'{request.audio.format}'", speaker.formats)
 
 
 def _check_token_ids(request: ChatRequest, card: ModelCard) -> None:

@@ -4,7 +4,10 @@ Opened      {"index":0,"delta":{"role":"assistant","content":"","refusal":null},
 Text        {"index":0,"delta":{"content":"High"},…}
 CallOpened  {"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_…","type":"function","function":{"name":"f",…}}]},…}
 CallText    {"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\\"x\\":"}}]},…}
+Spoken      {"index":0,"delta":{"content":null,"audio":{"id":"audio_…","transcript":"High"}},…}
+Sound       {"index":0,"delta":{"audio":{"data":"…"}},…}
 Closed      {"index":0,"delta":{},…,"finish_reason":"stop"}
+Expiry      {"index":0,"delta":{"audio":{"expires_at":1790003600}}}
 Totals      "choices":[],"usage":{…}                            only with `include_usage`
 
 Where an answer may begin with a call, the opening chunk waits for what comes first, and a call comes with it.
@@ -18,7 +21,19 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from completionist import ids
-from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
+from completionist.chat.deltas import (
+    CallOpened,
+    CallText,
+    Closed,
+    Delta,
+    Expiry,
+    Opened,
+    Reasoning,
+    Sound,
+    Spoken,
+    Text,
+    Totals,
+)
 from completionist.chat.fold import Head
 from completionist.chat.opening import InOrder
 from completionist.types.completion import (
@@ -29,14 +44,18 @@ from completionist.types.completion import (
     FinishReason,
     FunctionDelta,
     Logprobs,
+    SpokenDelta,
     ToolCallDelta,
     Usage,
 )
+
+Content = Text | Reasoning | CallOpened | CallText | Spoken | Sound
 
 _OBFUSCATION_MODULUS_BYTES = 16
 
 _ENCODER = msgspec.json.Encoder()
 _ROLE = DeltaMessage(role="assistant", content="", refusal=None)
+_SPEAKING_ROLE = DeltaMessage(role="assistant", refusal=None)
 _NOTHING = DeltaMessage()
 _NO_LOGPROBS = Logprobs(content=(), refusal=None)
 
@@ -51,8 +70,17 @@ class Chunks:
     """
 
     def __init__(
-        self, head: Head, *, has_logprobs: bool, include_usage: bool, include_obfuscation: bool, may_call: bool
+        self,
+        head: Head,
+        *,
+        has_logprobs: bool,
+        include_usage: bool,
+        include_obfuscation: bool,
+        may_call: bool,
+        is_spoken: bool = False,
     ) -> None:
+        self._role = _SPEAKING_ROLE if is_spoken else _ROLE
+        self._speaking: set[int] = set()
         self._head = head
         self._has_logprobs = has_logprobs
         self._include_usage = include_usage
@@ -84,24 +112,42 @@ class Chunks:
             head = self._call_opened(delta)
             message = msgspec.structs.replace(head, role="assistant", content=None, refusal=None)
             return [self._choice(delta.index, message, self._no_logprobs())]
-        role = self._choice(delta.index, _ROLE, self._no_logprobs())
+        role = self._choice(delta.index, self._role, self._no_logprobs())
         return [role] if isinstance(delta, Opened) else [role, self._content(delta)]
 
-    def _content(self, delta: Text | Reasoning | CallOpened | CallText | Closed | Opened) -> bytes:
+    def _content(self, delta: Content | Closed | Expiry | Opened) -> bytes:
         match delta:
             case Text():
                 logprobs = Logprobs(content=delta.logprobs, refusal=None) if self._has_logprobs else None
                 return self._choice(delta.index, DeltaMessage(content=delta.text), logprobs)
-            case CallText():
-                return self._choice(delta.index, self._calls[delta.index].more(delta.text))
-            case CallOpened():
-                return self._choice(delta.index, self._call_opened(delta))
-            case Reasoning():
-                return self._choice(delta.index, DeltaMessage(reasoning_content=delta.text))
             case Closed():
                 return self._choice(delta.index, _NOTHING, finish_reason=delta.finish_reason)
+            case Expiry():
+                expiry = DeltaMessage(audio=SpokenDelta(expires_at=delta.expires_at))
+                return self._choice(delta.index, expiry, finish_reason=UNSET)
             case Opened():
-                return self._choice(delta.index, _ROLE, self._no_logprobs())
+                return self._choice(delta.index, self._role, self._no_logprobs())
+            case _:
+                return self._choice(delta.index, self._message(delta))
+
+    def _message(self, delta: Reasoning | CallOpened | CallText | Spoken | Sound) -> DeltaMessage:
+        match delta:
+            case CallText():
+                return self._calls[delta.index].more(delta.text)
+            case CallOpened():
+                return self._call_opened(delta)
+            case Reasoning():
+                return DeltaMessage(reasoning_content=delta.text)
+            case Spoken():
+                return self._spoken(delta)
+            case Sound():
+                return DeltaMessage(audio=SpokenDelta(data=delta.data))
+
+    def _spoken(self, delta: Spoken) -> DeltaMessage:
+        if delta.index in self._speaking:
+            return DeltaMessage(audio=SpokenDelta(transcript=delta.text))
+        self._speaking.add(delta.index)
+        return DeltaMessage(content=None, audio=SpokenDelta(id=delta.id, transcript=delta.text))
 
     def _call_opened(self, opened: CallOpened) -> DeltaMessage:
         call = self._calls[opened.index] = _Call(opened, self._n_calls[opened.index])
@@ -116,7 +162,7 @@ class Chunks:
         index: int,
         message: DeltaMessage,
         logprobs: Logprobs | None = None,
-        finish_reason: FinishReason | None = None,
+        finish_reason: FinishReason | UnsetType | None = None,
     ) -> bytes:
         choice = ChunkChoice(index=index, delta=message, logprobs=logprobs, finish_reason=finish_reason)
         encoded = b"%b%b%b" % (self._opening, _ENCODER.encode(choice), self._closing)

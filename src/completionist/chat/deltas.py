@@ -61,6 +61,29 @@ class CallText(msgspec.Struct, frozen=True):
     text: str
 
 
+class Spoken(msgspec.Struct, frozen=True):
+    """More words of an answer that is spoken: they stand in its transcript, in place of `Text`."""
+
+    index: int
+    id: str
+    """Of the choice's speech, the same every time."""
+    text: str
+
+
+class Sound(msgspec.Struct, frozen=True):
+    """More of a choice's speech, as base64 that can be put behind what came before."""
+
+    index: int
+    data: str
+
+
+class Expiry(msgspec.Struct, frozen=True):
+    """Until when a choice's speech can be named; behind the `Closed` of every choice."""
+
+    index: int
+    expires_at: int
+
+
 class Closed(msgspec.Struct, frozen=True):
     """The choice is complete."""
 
@@ -74,7 +97,7 @@ class Totals(msgspec.Struct, frozen=True):
     usage: Usage
 
 
-Delta = Opened | Text | Reasoning | CallOpened | CallText | Closed | Totals
+Delta = Opened | Text | Reasoning | CallOpened | CallText | Spoken | Sound | Closed | Expiry | Totals
 
 
 class ChatBackend(Protocol):

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
+from completionist.chat.deltas import (
+    CallOpened,
+    CallText,
+    Closed,
+    Delta,
+    Expiry,
+    Opened,
+    Reasoning,
+    Sound,
+    Spoken,
+    Text,
+    Totals,
+)
 from completionist.types.completion import (
     ChatCompletion,
     Choice,
     FinishReason,
     Logprobs,
     Message,
+    SpokenAnswer,
     TokenLogprob,
     Usage,
 )
@@ -40,7 +53,7 @@ class Folder:
     def add(self, delta: Delta) -> None:
         """Deltas come in the order that `chat.deltas` promises."""
         match delta:
-            case Text() | Reasoning() | CallOpened() | CallText():
+            case Text() | Reasoning() | CallOpened() | CallText() | Spoken() | Sound() | Expiry():
                 self._choices[delta.index].add(delta)
             case Opened():
                 self._choices.append(_OpenChoice())
@@ -85,8 +98,12 @@ class _OpenChoice:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls: list[_OpenCall] = []
+        self._speech_id: str | None = None
+        self._transcript: list[str] = []
+        self._sound: list[str] = []
+        self._expires_at = 0
 
-    def add(self, delta: Text | Reasoning | CallOpened | CallText) -> None:
+    def add(self, delta: Text | Reasoning | CallOpened | CallText | Spoken | Sound | Expiry) -> None:
         match delta:
             case Text():
                 self._texts.append(delta.text)
@@ -97,16 +114,34 @@ class _OpenChoice:
                 self._calls.append(_OpenCall(delta))
             case CallText():
                 self._calls[-1].texts.append(delta.text)
+            case Spoken():
+                self._speech_id = delta.id
+                self._transcript.append(delta.text)
+            case Sound():
+                self._sound.append(delta.data)
+            case Expiry():
+                self._expires_at = delta.expires_at
 
     def message(self) -> Message:
-        """Beside calls an answer without words has no content, not an empty one (contract 5.3)."""
+        """Beside calls an answer without words has no content, not an empty one, and so has one that is spoken (5.3)."""
         legacy = [call.function() for call in self._calls if call.kind == "legacy"]
         calls = tuple(call.tool_call() for call in self._calls if call.kind != "legacy")
         return Message(
-            content="".join(self._texts) if self._texts or not self._calls else None,
+            content="".join(self._texts) if self._texts or not (self._calls or self._speech_id) else None,
             reasoning_content="".join(self._thoughts) if self._thoughts else UNSET,
             tool_calls=calls or UNSET,
             function_call=legacy[0] if legacy else UNSET,
+            audio=self._speech(),
+        )
+
+    def _speech(self) -> SpokenAnswer | UnsetType:
+        if self._speech_id is None:
+            return UNSET
+        return SpokenAnswer(
+            id=self._speech_id,
+            data="".join(self._sound),
+            expires_at=self._expires_at,
+            transcript="".join(self._transcript),
         )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from completionist.store.base import Attempt, CompletionStore, NewCompletion, Settled
+from msgspec import UNSET
+
+from completionist.chat.speech import is_spoken
+from completionist.store.base import Attempt, CompletionStore, NewCompletion, Settled, Transcript
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion
 from completionist.types.request import ChatRequest
@@ -26,11 +29,13 @@ class Keeper:
 
     async def check(self) -> None:
         """Raises `StorageUnavailable` where the answer could not be stored."""
-        if self._is_stored:
+        if self._is_stored or is_spoken(self._request):
             await self._store.check()
 
     async def keep(self, completion: ChatCompletion, sent: Callable[[], bytes]) -> None:
         """`sent`: what the client gets of it, as it would be given again. Raises `StorageUnavailable`."""
+        if spoken := _transcripts(completion):
+            await self._store.keep_transcripts(self._caller.project, spoken)
         settled = Settled(self.attempt, sent()) if self.attempt else None
         if self._is_stored:
             await self._store.add(self._new(completion), settled)
@@ -41,3 +46,8 @@ class Keeper:
         return NewCompletion(
             project=self._caller.project, request_id=self._request_id, request=self._request, completion=completion
         )
+
+
+def _transcripts(completion: ChatCompletion) -> list[Transcript]:
+    speeches = (choice.message.audio for choice in completion.choices)
+    return [Transcript(it.id, it.transcript, it.expires_at) for it in speeches if it is not UNSET]

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from completionist import ids
+from completionist.chat.attached import Attachments
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
 from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened
@@ -16,6 +17,7 @@ from completionist.chat.fold import Folder, Head
 from completionist.chat.gate import reworded
 from completionist.chat.keep import Keeper
 from completionist.chat.profiles import OPEN, Profile
+from completionist.chat.speech import Speaker, is_spoken, spoken, wanted_of
 from completionist.chat.tiers import tier_of
 from completionist.errors import ContextLengthExceeded, UnsupportedParameter
 from completionist.settings import StoreSettings
@@ -52,21 +54,29 @@ class Backends(Protocol):
         ...
 
 
+class Stages(msgspec.Struct, frozen=True):
+    """What a request passes before a backend has it, and its answer behind it."""
+
+    attachments: Attachments
+    speaker: Speaker
+
+
 class ChatService:
     """Answers chat requests, and stores the answers that are to be kept."""
 
-    def __init__(self, backends: Backends, store: CompletionStore, settings: StoreSettings) -> None:
+    def __init__(self, backends: Backends, store: CompletionStore, settings: StoreSettings, stages: Stages) -> None:
         self.backends = backends
         self._store = store
+        self._stages = stages
         self._policy = settings.completions
 
     def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
         profile = self.backends.profile(request.model)
-        check(request, backend.card, profile, can_think=backend.can_think)
+        check(request, backend.card, profile, can_think=backend.can_think, speaker=self._stages.speaker)
         keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
-        return Answer(backend, request, caller, keeper, profile)
+        return Answer(backend, request, caller, keeper=keeper, profile=profile, stages=self._stages)
 
     def _is_stored(self, request: ChatRequest) -> bool:
         if request.store and self._policy == "never":
@@ -78,9 +88,17 @@ class Answer:
     """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`, and stored if it was to be."""
 
     def __init__(
-        self, backend: ChatBackend, request: ChatRequest, caller: Caller, keeper: Keeper, profile: Profile
+        self,
+        backend: ChatBackend,
+        request: ChatRequest,
+        caller: Caller,
+        *,
+        keeper: Keeper,
+        profile: Profile,
+        stages: Stages,
     ) -> None:
         self._profile = profile
+        self._stages = stages
         self._backend = backend
         self._request = request
         self._caller = caller
@@ -155,11 +173,19 @@ class Answer:
     async def _deltas(self) -> AsyncIterator[AsyncIterator[Delta]]:
         """Raises `StorageUnavailable` before anything runs where the answer could not be stored."""
         await self._keeper.check()
-        async with aclosing(self._backend.deltas(self._request, self._caller)) as deltas:
+        request = await self._stages.attachments.in_text(self._request, self._caller.project)
+        async with (
+            aclosing(self._backend.deltas(request, self._caller)) as written,
+            aclosing(self._spoken(written)) as deltas,
+        ):
             try:
                 yield deltas
             except ContextLengthExceeded as error:
                 raise reworded(error, self._profile) from None
+
+    def _spoken(self, written: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
+        wanted = wanted_of(self._request, self._caller.project, self._head.created)
+        return written if wanted is None else spoken(written, wanted, self._stages.speaker)
 
     async def _finish(self, sent: Callable[[], bytes]) -> None:
         """Raises `IncompleteAnswer` where a backend left something out, `StorageUnavailable`."""
@@ -177,6 +203,7 @@ class Answer:
             include_usage=bool(options and options.include_usage),
             include_obfuscation=options is None or options.include_obfuscation is not False,
             may_call=may_call(self._request),
+            is_spoken=is_spoken(self._request),
         )
 
 

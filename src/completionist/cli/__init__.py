@@ -18,6 +18,7 @@ MODULES = {
     "run": "run",
     "pull": "models",
     "list": "models",
+    "voices": "voices",
     "db": "db",
     "export": "transfer",
     "import": "transfer",

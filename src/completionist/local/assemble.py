@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
 import msgspec
+from msgspec import UNSET
 
 from completionist import ids
 from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
@@ -44,9 +45,19 @@ from completionist.local.visible import VisibleText
 from completionist.log import emit
 from completionist.text.channels import Content, Phase, Thought, as_control
 from completionist.text.utf8 import Characters
-from completionist.types.completion import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
+from completionist.types.completion import (
+    CompletionTokensDetails,
+    FinishReason,
+    PromptTokensDetails,
+    TokenLogprob,
+    Usage,
+)
 
 _log = logging.getLogger(__name__)
+
+
+_COUNTED = TokenLogprob(token="", logprob=0.0, bytes=None, top_logprobs=())
+"""In place of likelihoods that nobody asked for: how many of them come out is how many tokens are visible."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +74,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Calls are those of the deprecated `functions`."""
     stop_strings: tuple[str, ...] = ()
     shows_reasoning: bool = False
+    is_spoken: bool = False
+    """Visible text is spoken, so its tokens are counted."""
 
 
 class Assembler:
@@ -74,6 +87,8 @@ class Assembler:
         """Tokens of the answer: a trimmed stop string and the end-of-turn token are among them, what came later is not."""
         self.n_reasoning_tokens = 0
         """Of these the ones of its thinking, markers included."""
+        self.n_spoken_tokens = 0
+        """Of these the ones of visible text, where it is spoken."""
         self._reading = reading
         self._characters = Characters()
         self._n_characters = 0
@@ -101,6 +116,8 @@ class Assembler:
         if token.likelihood and token.piece:  # control tokens are never part of the text
             logprob = token_logprob(token.likelihood, token.alternatives)
             self._visible.list_token(start, self._n_characters, logprob)
+        elif self._reading.is_spoken and token.piece:
+            self._visible.list_token(start, self._n_characters, _COUNTED)
         self._read(self._parser.feed(text))
         self._count_reasoning(phase, self._parser.phase)
         return self.is_over
@@ -158,6 +175,9 @@ class Assembler:
     def _flush(self) -> None:
         """Text that waits beside arguments came after them: what came before was flushed when the call opened."""
         text, logprobs = self._visible.take()
+        if self._reading.is_spoken:
+            self.n_spoken_tokens += len(logprobs)
+            logprobs = ()
         if self._pieces:
             self._ready.append(CallText(self.index, "".join(self._pieces)))
             self._pieces.clear()
@@ -180,6 +200,7 @@ class Assembly:
 
     def __init__(self, n: int, reading: Reading, generation: Generation) -> None:
         self._generation = generation
+        self._has_split = reading.is_spoken
         self._choices = [Assembler(index, reading) for index in range(n)]
         self._n_ended = self._n_predicted = self._n_mispredicted = 0
         self._accepted = Accepted(prompt_tokens=0)
@@ -221,6 +242,9 @@ class Assembly:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""
         prompt_tokens = self._accepted.prompt_tokens
         completion_tokens = sum(choice.n_tokens for choice in self._choices) + self._n_mispredicted
+        reasoning_tokens = sum(choice.n_reasoning_tokens for choice in self._choices)
+        spoken_tokens = sum(choice.n_spoken_tokens for choice in self._choices)
+        text_tokens = completion_tokens - reasoning_tokens - spoken_tokens - self._n_mispredicted
         return Usage(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
@@ -228,9 +252,13 @@ class Assembly:
             prompt_tokens_details=PromptTokensDetails(
                 cached_tokens=self._evaluated.cached_tokens,
                 cache_write_tokens=self._evaluated.cache_write_tokens,
+                text_tokens=prompt_tokens if self._has_split else UNSET,
+                image_tokens=0 if self._has_split else UNSET,
             ),
             completion_tokens_details=CompletionTokensDetails(
-                reasoning_tokens=sum(choice.n_reasoning_tokens for choice in self._choices),
+                reasoning_tokens=reasoning_tokens,
+                audio_tokens=spoken_tokens,
+                text_tokens=text_tokens if self._has_split else UNSET,
                 accepted_prediction_tokens=self._n_predicted,
                 rejected_prediction_tokens=self._n_mispredicted,
             ),

@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from completionist.chat.deltas import Delta
+from completionist.chat.speech import is_spoken
 from completionist.dialects.base import segments_of
 from completionist.dialects.choose import choose
 from completionist.engine.base import (
@@ -154,6 +155,7 @@ class LocalBackend:
             is_legacy=bool(request.functions),
             stop_strings=request.stop or (),
             shows_reasoning=self._said.reasoning_content,
+            is_spoken=is_spoken(request),
         )
 
 

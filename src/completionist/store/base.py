@@ -6,6 +6,7 @@ been committed; one that raises `StorageUnavailable` has changed nothing that it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -74,6 +75,14 @@ class Settled(msgspec.Struct, frozen=True):
     answer: bytes
 
 
+class Transcript(msgspec.Struct, frozen=True):
+    """The words of an answer that was spoken; they can be named until `expires_at`, in Unix seconds."""
+
+    id: str
+    text: str
+    expires_at: int
+
+
 class CompletionStore(Protocol):
     """Stored completions. Every method raises `StorageUnavailable`, those that take an id or a page `CompletionNotFound`."""
 
@@ -110,6 +119,12 @@ class CompletionStore(Protocol):
 
     async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
         """The input messages of one completion, by position."""
+        ...
+
+    async def keep_transcripts(self, project: str, transcripts: Sequence[Transcript]) -> None: ...
+
+    async def transcript(self, project: str, id_: str) -> str | None:
+        """None: there never was one of that name, or it has expired."""
         ...
 
     async def claim(self, attempt: Attempt) -> bytes | None:

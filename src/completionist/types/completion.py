@@ -46,6 +46,9 @@ class PromptTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
     audio_tokens: int = 0
     cache_write_tokens: int = 0
+    text_tokens: int | UnsetType = UNSET
+    """This and `image_tokens`: only where there is sound or a picture; then text + image + audio = prompt."""
+    image_tokens: int | UnsetType = UNSET
 
 
 class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +56,8 @@ class CompletionTokensDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
+    text_tokens: int | UnsetType = UNSET
+    """Only where there is sound or a picture; then text + audio + reasoning + rejected = completion."""
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
 
@@ -67,6 +72,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens_details: CompletionTokensDetails
 
 
+class SpokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Speech (sections 5.3, 8.5)."""
+
+    id: str
+    data: str
+    """Base64 of the format that was asked for."""
+    expires_at: int
+    transcript: str
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The assistant's answer in one choice (section 5.3)."""
 
@@ -77,6 +92,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
     refusal: str | None = None
+    audio: SpokenAnswer | UnsetType = UNSET
     annotations: tuple[()] = ()
 
 
@@ -126,6 +142,15 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     custom: CustomDelta | UnsetType = UNSET
 
 
+class SpokenDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """More of an answer's speech; `id` and `expires_at` come once (section 6.8)."""
+
+    id: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
+    transcript: str | UnsetType = UNSET
+
+
 class DeltaMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a chunk adds to a message; absent keys add nothing (section 6.4)."""
 
@@ -135,6 +160,7 @@ class DeltaMessage(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCallDelta, ...] | UnsetType = UNSET
     function_call: FunctionDelta | UnsetType = UNSET
     refusal: str | UnsetType | None = UNSET
+    audio: SpokenDelta | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +169,8 @@ class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     delta: DeltaMessage
     logprobs: Logprobs | None = None
-    finish_reason: FinishReason | None = None
+    finish_reason: FinishReason | UnsetType | None = None
+    """Absent from the chunk that says when speech expires."""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):

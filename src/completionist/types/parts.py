@@ -89,7 +89,7 @@ Part = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 _IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 _IMAGE_WANTED = "an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')"
-_FILE_WANTED = "an application/pdf MIME type (e.g. 'data:application/pdf;base64,cGRmIGJ5dGVzIGhlcmU=')"
+FILE_WANTED = "an application/pdf MIME type (e.g. 'data:application/pdf;base64,cGRmIGJ5dGVzIGhlcmU=')"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
@@ -141,8 +141,8 @@ class _FileData(Text):
     def read(self, value: Value, at: str) -> str:
         url = super().read(value, at)
         if _scheme(url) != "data":
-            raise InvalidDataURL(at, _FILE_WANTED, "a value without the 'data:' prefix")
-        _check_data_url(url, at, wanted=_FILE_WANTED, media_types=None)
+            raise InvalidDataURL(at, FILE_WANTED, "a value without the 'data:' prefix")
+        _check_data_url(url, at, wanted=FILE_WANTED, media_types=None)
         return url
 
 

@@ -144,6 +144,59 @@ class InvalidAudioData(InvalidRequest):
         super().__init__(f"The data provided for 'input_audio' is not of valid {audio_format} format.", param=param)
 
 
+class FileUnreadable(InvalidRequest):
+    """A file that is broken, locked, of no kind that can be read, or beyond a limit of its kind (section 8.7)."""
+
+    code = "invalid_value"
+
+    def __init__(self, param: str, filename: str, reason: str) -> None:
+        super().__init__(f"The file '{echo(filename)}' could not be read. {reason}", param=param)
+
+
+class FileTooLong(InvalidRequest):
+    """The files of a request are more than it may bring along (section 8.7). `limit`: number and unit."""
+
+    code = "invalid_value"
+
+    def __init__(self, param: str, limit: str) -> None:
+        super().__init__(
+            f"The files of this request are too long. Together they may have at most {limit}.", param=param
+        )
+
+
+class UnknownVoice(InvalidRequest):
+    """A custom voice that does not exist (section 8.5)."""
+
+    code = "invalid_value"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"Invalid value: '{echo(id_)}'. There is no custom voice with this id.", param="audio.voice.id"
+        )
+
+
+class UnknownSpeech(InvalidRequest):
+    """An audio answer that this server did not give, or that has expired (section 3.4)."""
+
+    code = "invalid_value"
+
+    def __init__(self, index: int, id_: str) -> None:
+        super().__init__(
+            f"Invalid value: '{echo(id_)}'. No audio answer with this id is held here.",
+            param=f"messages[{index}].audio.id",
+        )
+
+
+class SpeechTooLong(InvalidRequest):
+    """An answer that nobody can listen to the end of; its words are more than the operator lets be spoken."""
+
+    def __init__(self, maximum_s: float) -> None:
+        super().__init__(
+            f"The answer would speak for more than {maximum_s:g} seconds. Ask for less with 'max_completion_tokens' or 'n'.",
+            param="modalities",
+        )
+
+
 class MutuallyExclusive(InvalidRequest):
     """Two keys of which one is too many; `param` is the object that holds them."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, literal, select
 
 from completionist import ids
 from completionist.log import emit
 from completionist.settings import StoreSettings
-from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice
-from completionist.store.sql import completions, idempotency
+from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice, Transcript
+from completionist.store.sql import completions, idempotency, transcripts
 from completionist.store.sql.completions import Retention
 from completionist.store.sql.database import Database
 from completionist.store.sql.files import FileTable
@@ -59,6 +60,7 @@ class State:
         """Remove a batch of what has expired, files apart; whether there may be more."""
         with self.database.writing() as connection:
             idempotency.sweep(connection)
+            transcripts.sweep(connection)
             return completions.sweep(connection, self._retention, _CURSOR_S, _SWEPT_ROWS) == _SWEPT_ROWS
 
     def add(self, new: NewCompletion, settled: Settled | None) -> None:
@@ -91,6 +93,14 @@ class State:
     def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
         with self.database.reading() as connection:
             return completions.messages(connection, project, id_, page, self._retention)
+
+    def keep_transcripts(self, project: str, kept: Sequence[Transcript]) -> None:
+        with self.database.writing() as connection:
+            transcripts.add(connection, project, kept)
+
+    def transcript(self, project: str, id_: str) -> str | None:
+        with self.database.reading() as connection:
+            return transcripts.get(connection, project, id_)
 
     def claim(self, attempt: Attempt) -> bytes | None:
         with self.database.writing() as connection:

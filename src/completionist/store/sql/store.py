@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from completionist.errors import StorageUnavailable
 from completionist.log import emit
 from completionist.settings import StoreSettings
-from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice
+from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice, Transcript
 from completionist.store.sql.place import database_url
 from completionist.types.frozen import FrozenMap
 
@@ -108,6 +108,12 @@ class SqlStore:
 
     async def messages(self, project: str, id_: str, page: Page) -> Slice[Item]:
         return await self.read(lambda state: state.messages(project, id_, page))
+
+    async def keep_transcripts(self, project: str, transcripts: Sequence[Transcript]) -> None:
+        await self.write(lambda state: state.keep_transcripts(project, transcripts))
+
+    async def transcript(self, project: str, id_: str) -> str | None:
+        return await self.read(lambda state: state.transcript(project, id_))
 
     async def claim(self, attempt: Attempt) -> bytes | None:
         replay = await self.write(lambda state: state.claim(attempt))

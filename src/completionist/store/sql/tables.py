@@ -7,6 +7,7 @@ deleted_completions  where deleted ones stood, so that a loop that deletes as it
 idempotency_keys     requests that carried a key: under way, or with the answer that they were given
 files                one row a file; its content is in the directory of files
 deleted_files        where deleted ones stood
+transcripts          the words of answers that were spoken, until they expire
 files_owner          one row, when it is asked for: the name by which a directory of files knows its database
 storage_probe        one row that is written to learn whether writing works again
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration."""
 
 metadata = MetaData(
@@ -119,6 +120,16 @@ deleted_files = Table(
     Column("sequence", Sequence, nullable=False),
     Column("deleted", BigInteger, nullable=False),
     Index(None, "deleted"),
+)
+
+transcripts = Table(
+    "transcripts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index(None, "expires_at"),
 )
 
 files_owner = Table(

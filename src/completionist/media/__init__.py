@@ -1,0 +1,1 @@
+"""Files, sound and pictures: decoders and models in processes of their own, which may die."""

@@ -1,0 +1,67 @@
+"""What travels between the API process and a media worker: a question with its payload, then one answer (`framed`).
+
+    question · payload, `n_payload_bytes` of it as they are      → answer
+
+A payload is not part of its question's message: it goes out slice by slice, so that nobody copies all of it at once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from completionist.chat.documents import DocumentKind
+from completionist.chat.speech import SoundFormat
+
+
+class ReadDocument(msgspec.Struct, frozen=True, kw_only=True, tag="document"):
+    """The payload is a file."""
+
+    n_payload_bytes: int
+    kind: DocumentKind
+    is_base64: bool
+    max_pages: int
+    max_characters: int
+
+
+class Speak(msgspec.Struct, frozen=True, kw_only=True, tag="speak"):
+    """Answered with `Samples`."""
+
+    n_payload_bytes: int = 0
+    text: str
+    model_path: str
+    voice_path: str
+    """Of its style: 510 rows of 256 numbers, one for each length of an utterance."""
+    is_british: bool
+    gain: float
+    threads: int
+
+
+class EncodeSound(msgspec.Struct, frozen=True, kw_only=True, tag="encode"):
+    """The payload is samples, 16 bit, 24 kHz, one channel. Answered with `Text`: a whole file as base64."""
+
+    n_payload_bytes: int
+    sound_format: SoundFormat
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    text: str
+
+
+class Samples(msgspec.Struct, frozen=True, tag="samples"):
+    """16 bit, little-endian, 24 kHz, one channel."""
+
+    data: bytes
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """It is the payload's fault. The reason is a sentence for the client."""
+
+    reason: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The worker has started."""
+
+
+Question = ReadDocument | Speak | EncodeSound
+Answer = Ready | Text | Samples | Refused

@@ -1,0 +1,76 @@
+"""The media worker process: `python -m completionist.media.worker DESCRIPTOR MEMORY_BYTES`.
+
+It holds the payload of the moment, and what it has loaded so far for its kind of work; so it may die at any time. The
+libraries that decode are imported with the first question that needs them.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import resource
+import socket
+import sys
+from typing import BinaryIO
+
+import msgspec
+
+from completionist.framed import frame, read
+from completionist.media.frames import Answer, EncodeSound, Question, ReadDocument, Ready, Refused, Samples, Speak, Text
+from completionist.media.pages import Pages, Refusal
+
+_NICENESS = 5
+"""A model's decode steps beside it go first."""
+
+
+def main(connection: socket.socket, memory_bytes: int) -> None:
+    """Answer until the other side closes the connection."""
+    os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # elsewhere the deadline alone must do
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.RLIM_INFINITY))
+    decoder = msgspec.msgpack.Decoder(Question)
+    with connection, connection.makefile("rb") as source:
+        connection.sendall(frame(Ready()))
+        while question := read(source, decoder):
+            connection.sendall(frame(_answer(question, source)))
+
+
+def _answer(question: Question, source: BinaryIO) -> Answer:
+    payload = source.read(question.n_payload_bytes)
+    try:
+        match question:
+            case ReadDocument():
+                return _read_document(question, payload)
+            case Speak():
+                return _speak(question)
+            case EncodeSound():
+                return _encode(question, payload)
+    except Refusal as refusal:
+        return Refused(str(refusal))
+    except MemoryError:
+        return Refused("Reading it takes too much memory.")
+
+
+def _read_document(question: ReadDocument, payload: bytes) -> Text:
+    from completionist.media import documents  # noqa: PLC0415 - as the docstring says
+
+    pages = Pages(max_pages=question.max_pages, max_characters=question.max_characters)
+    documents.read_document(question.kind, payload, pages, is_base64=question.is_base64)
+    return Text(pages.text())
+
+
+def _speak(question: Speak) -> Samples:
+    from completionist.media import speak  # noqa: PLC0415 - as the docstring says
+
+    return Samples(speak.say(question))
+
+
+def _encode(question: EncodeSound, payload: bytes) -> Text:
+    from completionist.media import encode  # noqa: PLC0415 - as the docstring says
+
+    return Text(binascii.b2a_base64(encode.encoded(payload, question.sound_format), newline=False).decode())
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

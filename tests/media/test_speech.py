@@ -1,0 +1,291 @@
+"""Answers that are spoken: with a speaker that hums in place of a voice, and once with a voice."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import openai
+import pytest
+import soundfile
+from openai.types.chat import ChatCompletionChunk
+
+from completionist import ids
+from completionist.engine.base import Prompt
+from completionist.engine.scripted import Move, Pause, pieces
+from completionist.models.pull import fetch
+from completionist.models.speech import speech_directory, speech_model
+from completionist.settings import ServerSettings, Settings, StoreSettings
+from tests.conftest import Serve
+from tests.media.test_documents import echo
+from tests.support.ask import ask, ask_streamed
+from tests.support.humming import Humming
+from tests.support.server import RunningServer, running_server
+
+SPOKEN: dict[str, Any] = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}}
+WORDS = "High water, as always, is at noon. Low water is at six."
+
+
+def saying(*moves: Move | str) -> Any:
+    """A script that says just this, in every choice."""
+    said = [piece for move in moves for piece in (pieces(move) if isinstance(move, str) else [move])]
+    return lambda prompt: [said] * prompt.n
+
+
+def settings_at(directory: Path) -> Settings:
+    return Settings(server=ServerSettings(port=0), store=StoreSettings(url=f"sqlite:///{directory / 'data.db'}"))
+
+
+@pytest.fixture
+def humming() -> Humming:
+    return Humming()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_at(tmp_path)
+
+
+def client_of(server: RunningServer) -> openai.OpenAI:
+    return openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=50)
+
+
+def samples_of(data: str) -> str:
+    """What `Humming` said."""
+    return base64.b64decode(data, validate=True).decode("utf-16-le")
+
+
+def spoken_deltas(chunks: Sequence[ChatCompletionChunk]) -> list[dict[str, Any]]:
+    return [choice.delta.model_dump(exclude_unset=True) for chunk in chunks for choice in chunk.choices]
+
+
+def test_a_plain_answer_is_spoken_and_says_nothing_else(serve: Serve, settings: Settings, humming: Humming) -> None:
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    message = ask(client_of(server), **SPOKEN).choices[0].message
+    assert message.content is None
+    assert message.audio
+    assert message.audio.transcript == "".join(humming.said) == samples_of(message.audio.data) == WORDS
+    assert humming.said == ["High water, ", "as always, is at noon. ", "Low water is at six."]
+    assert ids.is_speech_id(message.audio.id)
+
+
+def test_files_are_written_in_the_format_that_is_wanted(serve: Serve, settings: Settings, humming: Humming) -> None:
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    answer = ask(client_of(server), modalities=["audio"], audio={"voice": "verse", "format": "wav"})
+    audio = answer.choices[0].message.audio
+    assert audio
+    assert base64.b64decode(audio.data) == b"wav" + WORDS.encode("utf-16-le")
+    assert audio.expires_at == answer.created + 3600
+
+
+def test_a_stream_carries_words_and_sound_as_the_contract_writes_them(
+    serve: Serve, settings: Settings, humming: Humming
+) -> None:
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    chunks = ask_streamed(client_of(server), **SPOKEN, stream_options={"include_usage": True})
+    deltas = spoken_deltas(chunks)
+    speech_id = deltas[1]["audio"]["id"]
+    assert deltas[0] == {"role": "assistant", "refusal": None}
+    assert deltas[1] == {"content": None, "audio": {"id": speech_id, "transcript": "High"}}
+    assert deltas[-2] == {}
+    assert deltas[-1] == {"audio": {"expires_at": chunks[0].created + 3600}}
+    between = [delta["audio"] for delta in deltas[2:-2]]
+    assert all(len(audio) == 1 for audio in between)
+    assert "High" + "".join(audio.get("transcript", "") for audio in between) == WORDS
+    sound = [audio["data"] for audio in between if "data" in audio]
+    assert all(not data.endswith("=") for data in sound[:-1])
+    assert samples_of("".join(sound)) == WORDS
+    (*_, last, usage) = chunks
+    assert "finish_reason" not in last.choices[0].model_fields_set
+    assert usage.usage
+    assert not usage.choices
+
+
+def test_the_clients_helper_gathers_the_same(serve: Serve, settings: Settings, humming: Humming) -> None:
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    messages: Any = [{"role": "user", "content": "Speak."}]
+    with client_of(server).chat.completions.stream(model="scripted", messages=messages, **SPOKEN) as stream:
+        audio = stream.get_final_completion().choices[0].message.audio
+    assert audio
+    assert (audio.transcript, samples_of(audio.data)) == (WORDS, WORDS)
+
+
+def test_the_first_clause_is_heard_while_the_text_is_being_written(
+    serve: Serve, settings: Settings, humming: Humming
+) -> None:
+    server = serve(saying("High water is at noon, and", Pause(math.inf)), settings=settings, speaker=humming)
+    messages: Any = [{"role": "user", "content": "Speak."}]
+    with client_of(server).chat.completions.create(
+        model="scripted", messages=messages, stream=True, **SPOKEN
+    ) as stream:
+        deltas = (delta.get("audio", {}) for chunk in stream for delta in spoken_deltas([chunk]))
+        sound = next(audio["data"] for audio in deltas if "data" in audio)
+    assert "High water is at noon, ".startswith(base64.b64decode(sound)[:40].decode("utf-16-le"))
+
+
+def test_what_a_stop_string_cuts_is_never_spoken(serve: Serve, settings: Settings, humming: Humming) -> None:
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    answer = ask(client_of(server), **SPOKEN, stop=" Low")
+    audio = answer.choices[0].message.audio
+    assert audio
+    assert audio.transcript == "".join(humming.said) == "High water, as always, is at noon."
+    assert answer.choices[0].finish_reason == "stop"
+
+
+TOOLS = [{"type": "function", "function": {"name": "tide", "parameters": {"type": "object", "properties": {}}}}]
+CALL = '<tool_call>\n{"name": "tide", "arguments": {}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(("text", "transcript"), [(CALL, None), (f"One moment.\n{CALL}", "One moment.")])
+def test_a_call_answers_in_text(
+    serve: Serve, settings: Settings, humming: Humming, text: str, transcript: str | None
+) -> None:
+    server = serve(saying(text), settings=settings, speaker=humming)
+    message = ask(client_of(server), **SPOKEN, tools=TOOLS).choices[0].message
+    assert message.content is None
+    assert message.tool_calls
+    assert (message.audio.transcript if message.audio else None) == transcript
+    assert "".join(humming.said) == (transcript or "")
+    deltas = spoken_deltas(ask_streamed(client_of(server), **SPOKEN, tools=TOOLS))
+    assert [delta for delta in deltas if "tool_calls" in delta]
+    assert any("audio" in delta for delta in deltas) == (transcript is not None)
+
+
+def test_every_choice_has_a_speech_of_its_own_and_tokens_are_told_apart(
+    serve: Serve, settings: Settings, humming: Humming
+) -> None:
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    answer = ask(client_of(server), **SPOKEN, n=2)
+    speeches = [choice.message.audio for choice in answer.choices]
+    assert len({speech.id for speech in speeches if speech}) == 2
+    usage = answer.usage
+    assert usage
+    assert usage.completion_tokens_details
+    assert usage.prompt_tokens_details
+    n_words = len(pieces(WORDS))
+    assert usage.completion_tokens_details.audio_tokens == 2 * n_words
+    assert usage.completion_tokens_details.model_dump()["text_tokens"] == usage.completion_tokens - 2 * n_words == 2
+    assert usage.prompt_tokens_details.model_dump()["text_tokens"] == usage.prompt_tokens
+
+
+def test_an_answer_without_words_is_an_empty_speech(serve: Serve, settings: Settings, humming: Humming) -> None:
+    server = serve(saying(), settings=settings, speaker=humming)
+    audio = ask(client_of(server), **SPOKEN).choices[0].message.audio
+    assert audio
+    assert (audio.data, audio.transcript) == ("", "")
+
+
+def test_a_speech_can_be_named_until_it_expires(
+    serve: Serve, settings: Settings, humming: Humming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(echo, settings=settings, speaker=humming)
+    client = client_of(server)
+    first: Any = ask(client, messages=[{"role": "user", "content": "Tide?"}], **SPOKEN).choices[0].message
+    history: list[Any] = [{"role": "user", "content": "Tide?"}, {"role": "assistant", "audio": {"id": first.audio.id}}]
+    again = {"role": "user", "content": "Say that again."}
+    text = ask(client, messages=[*history, again]).choices[0].message.content
+    assert text
+    assert f"assistant\n{first.audio.transcript}\nuser\nSay that again." in text
+    assert ask(client, messages=[*history[:1], first.model_dump(), again]).choices[0].message.content == text
+    unknown = {"role": "assistant", "audio": {"id": "audio_" + "0" * 32}}
+    refused = [[history[0], unknown, again], [history[0], {"role": "assistant", "audio": {"id": "x" * 100}}, again]]
+    later = ids.now_s() + 3601
+    monkeypatch.setattr(ids, "now_s", lambda: later)
+    for messages in (*refused, [*history, again]):
+        with pytest.raises(openai.BadRequestError, match="No audio answer with this id is held here") as caught:
+            ask(client, messages=messages)
+        assert (caught.value.param, caught.value.code) == ("messages[1].audio.id", "invalid_value")
+
+
+def test_speech_longer_than_the_operator_lets_it_be_is_refused(serve: Serve, settings: Settings) -> None:
+    humming = Humming()
+    humming.max_answer_s = 0.001
+    server = serve(saying(WORDS), settings=settings, speaker=humming)
+    with pytest.raises(openai.BadRequestError, match=r"more than 0\.001 seconds"):
+        ask(client_of(server), **SPOKEN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "param", "text"),
+    [
+        ({"voice": "nobody"}, "invalid_value", "audio.voice", "Supported values are: 'alloy' and 'verse'."),
+        ({"voice": {"id": "voice_1"}}, "invalid_value", "audio.voice.id", "There is no custom voice with this id."),
+        ({"format": "aac"}, "unsupported_value", "audio.format", "Supported values are: 'wav' and 'pcm16'."),
+    ],
+)
+def test_what_cannot_be_spoken_is_refused(
+    serve: Serve, fields: dict[str, Any], *, code: str, param: str, text: str
+) -> None:
+    server = serve(saying(WORDS), speaker=Humming())
+    with pytest.raises(openai.BadRequestError, match=text) as caught:
+        ask(client_of(server), modalities=["text", "audio"], audio={**SPOKEN["audio"], **fields})
+    assert (caught.value.code, caught.value.param) == (code, param)
+
+
+def test_without_voices_the_refusal_says_how_to_have_them(serve: Serve, tmp_path: Path) -> None:
+    settings = Settings(server=ServerSettings(port=0)).model_copy(
+        update={"speech": Settings().speech.model_copy(update={"directory": tmp_path})}
+    )
+    server = serve(settings=settings)
+    with pytest.raises(openai.BadRequestError, match="completionist voices pull") as caught:
+        ask(client_of(server), **SPOKEN)
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "modalities")
+
+
+@pytest.fixture(scope="module")
+def voice_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """With the voices, and a script that says what the user said."""
+    settings = settings_at(tmp_path_factory.mktemp("voices"))
+    fetch(speech_model().asset, speech_directory(settings), settings.models, lambda _: None, command="")
+
+    def repeat(prompt: Prompt) -> list[list[Move]]:
+        said = echo(prompt)[0][0]
+        assert isinstance(said, bytes)
+        return [list(pieces(said.decode().removeprefix("user\n").partition("\nassistant")[0]))]
+
+    with running_server(repeat, settings=settings) as server:
+        yield server
+
+
+def sound_of(server: RunningServer, text: str, voice: str, form: str) -> Any:
+    """Samples of what the answer says, and their rate."""
+    with client_of(server) as client:
+        messages = [{"role": "user", "content": text}]
+        message = ask(client, messages=messages, modalities=["text", "audio"], audio={"voice": voice, "format": form})
+        audio = message.choices[0].message.audio
+    assert audio
+    assert audio.transcript == text
+    data = io.BytesIO(base64.b64decode(audio.data))
+    if form == "pcm16":
+        return soundfile.read(data, format="RAW", samplerate=24_000, channels=1, subtype="PCM_16")
+    if form == "aac":
+        with av.open(data, "r", format="aac") as container:
+            frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
+            return np.concatenate(frames), container.streams.audio[0].rate
+    return soundfile.read(data)
+
+
+def test_a_voice_speaks(voice_server: RunningServer) -> None:
+    samples, rate = sound_of(voice_server, "High water.", "alloy", "mp3")
+    assert rate == 24_000
+    assert 0.4 < len(samples) / rate < 3
+    assert abs(samples).max() > 0.1
+
+
+@pytest.mark.large
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("form", ["wav", "mp3", "flac", "opus", "aac", "pcm16"])
+def test_all_voices_speak_in_all_formats(voice_server: RunningServer, form: str) -> None:
+    """Each voice another sound, and the same one every time."""
+    seen = set()
+    for voice in speech_model().voices:
+        samples, rate = sound_of(voice_server, "High water is at noon.", voice, form)
+        assert 0.8 < len(samples) / rate < 4
+        seen.add(samples.tobytes())
+    assert len(seen) == 13
