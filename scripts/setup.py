@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOG = VENV / "setup.log"
 LOCKS = {"serve": "serve.txt", "demo": "serve.txt", "test": "test.txt"}
-MIN_FREE_BYTES = 800 * 2**20
+MIN_FREE_BYTES = 1200 * 2**20
 
 NETWORK_SIGNS = (
     "Could not find a version",

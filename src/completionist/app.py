@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -32,10 +33,12 @@ from completionist.errors import ModelNotFound, OperatorError
 from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
+from completionist.media.listener import WorkerListener
 from completionist.media.reader import WorkerReader
 from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
 from completionist.media.workers import Media
 from completionist.metrics import HasLoad, Metrics
+from completionist.models.hearing import hearing_directory, hearing_models
 from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.models.speech import speech_directory, speech_model
 from completionist.settings import ServedSettings, ServerSettings, Settings
@@ -147,13 +150,13 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
 def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore, media: Media) -> Services:
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
-    attachments = Attachments(files, store, media.documents, settings.documents)
+    attachments = Attachments(files, store, media, settings.documents)
     metrics = Metrics()
     for served in backends.models():
         metrics.watch(engine, served.id)
     metrics.watch_store(store)
     return Services(
-        chat=ChatService(backends, store, settings.store, Stages(attachments, media.speaker)),
+        chat=ChatService(backends, store, settings.store, Stages(attachments, media)),
         decoder=Decoder(
             Reading(
                 unknown={served.id: served.profile.unknown for served in backends.models()},
@@ -175,8 +178,19 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStor
 
 
 def open_media(settings: Settings) -> Media:
-    """What reads files and speaks."""
-    return Media(WorkerReader(settings.documents), WorkerSpeaker(speech_files(settings), settings.speech))
+    """What reads files, speaks and listens."""
+    return Media(
+        WorkerReader(settings.documents),
+        WorkerSpeaker(speech_files(settings), settings.speech),
+        WorkerListener(hearing_model(settings), settings.hearing),
+    )
+
+
+def hearing_model(settings: Settings) -> Path | None:
+    """Its directory; None where it has not been fetched. An operator's own need not have the catalogue's files."""
+    directory = hearing_directory(settings)
+    files = ("model.bin",) if settings.hearing.directory else hearing_models()[settings.hearing.model].asset.names
+    return directory if all((directory / name).is_file() for name in files) else None
 
 
 def speech_files(settings: Settings) -> SpeechFiles | None:

@@ -159,6 +159,19 @@ class SpeechSettings(Section):
     """Of speech, in all choices of an answer together."""
 
 
+class HearingSettings(Section):
+    """Sound in messages, for models that do not hear."""
+
+    model: Literal["whisper-base", "whisper-tiny.en"] = "whisper-base"
+    directory: Path | None = None
+    """Where a model is, in CTranslate2's form; None: in the cache, where `completionist hearing pull` puts it."""
+    threads: int = Field(default=2, ge=1)
+    timeout_s: float = Field(default=300.0, gt=0)
+    """For one part, from the moment it has its turn."""
+    max_audio_s: float = Field(default=600.0, gt=0)
+    """Of one part."""
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -192,6 +205,7 @@ class Settings(BaseSettings):
     files: FileSettings = FileSettings()
     documents: DocumentSettings = DocumentSettings()
     speech: SpeechSettings = SpeechSettings()
+    hearing: HearingSettings = HearingSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

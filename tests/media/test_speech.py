@@ -238,16 +238,18 @@ def test_without_voices_the_refusal_says_how_to_have_them(serve: Serve, tmp_path
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "modalities")
 
 
+def repeat(prompt: Prompt) -> list[list[Move]]:
+    """A script that says what the user said."""
+    said = echo(prompt)[0][0]
+    assert isinstance(said, bytes)
+    return [list(pieces(said.decode().removeprefix("user\n").partition("\nassistant")[0]))]
+
+
 @pytest.fixture(scope="module")
 def voice_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """With the voices, and a script that says what the user said."""
     settings = settings_at(tmp_path_factory.mktemp("voices"))
     fetch(speech_model().asset, speech_directory(settings), settings.models, lambda _: None, command="")
-
-    def repeat(prompt: Prompt) -> list[list[Move]]:
-        said = echo(prompt)[0][0]
-        assert isinstance(said, bytes)
-        return [list(pieces(said.decode().removeprefix("user\n").partition("\nassistant")[0]))]
 
     with running_server(repeat, settings=settings) as server:
         yield server

@@ -16,6 +16,7 @@ from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.app import OneModel, open_media, wire, with_profile
 from completionist.chat.deltas import ChatBackend
+from completionist.chat.hearing import Listener
 from completionist.chat.service import Backends, Served
 from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
@@ -87,7 +88,7 @@ class RunningServer:
     async def serve(
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
         card: ModelCard, backends: Callable[[ChatBackend, Served], Backends], on_listening: Callable[[int], None],
-        speaker: Speaker | None,
+        speaker: Speaker | None, listener: Listener | None,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
@@ -100,13 +101,14 @@ class RunningServer:
             await self.store.start()
         self.media = open_media(settings)
         self.media.speaker = speaker or self.media.speaker
+        self.media.listener = listener or self.media.listener
         self.services = wire(settings, backends(answering, served), self.engine, self.store, self.media)
         if settings.store.url is not None:
             self.services.files.start()
-        listener = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
-        self.port = listener.getsockname()[1]
+        socket_ = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
+        self.port = socket_.getsockname()[1]
         self._server = Server(self.services, on_listening)
-        await self._server.run_on(listener)
+        await self._server.run_on(socket_)
         await asyncio.to_thread(self.services.decoder.close)
         await answering.close()
         await self.engine.close()
@@ -125,6 +127,7 @@ def running_server(
     card: ModelCard = CARD,
     backends: Callable[[ChatBackend, Served], Backends] = OneModel,
     speaker: Speaker | None = None,
+    listener: Listener | None = None,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
@@ -144,6 +147,7 @@ def running_server(
                     card=card,
                     backends=backends,
                     speaker=speaker,
+                    listener=listener,
                     on_listening=on_listening,
                 )
             )

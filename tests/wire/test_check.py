@@ -10,8 +10,11 @@ from completionist.chat.check import NOT_BUILT
 from completionist.chat.check import check as check_request
 from completionist.engine.base import ModelCard
 from completionist.errors import APIError
+from completionist.media.reader import WorkerReader
+from completionist.settings import DocumentSettings
 from completionist.types.request import FIELDS, ChatRequest
 from tests.support.humming import Humming
+from tests.support.parrot import Parrot
 from tests.wire.bodies import HELLO, Refusal, body, chat, read
 
 CARD = ModelCard(
@@ -34,13 +37,24 @@ CARD = ModelCard(
     engine="test",
 )
 HUMMING = Humming()
+PARROT = Parrot()
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 
-def check(sent: dict[str, Any], *, can_think: bool = False, speaker: Humming = HUMMING) -> None:
-    check_request(read(sent), CARD, can_think=can_think, speaker=speaker)
+class Media:
+    documents = WorkerReader(DocumentSettings())
+
+    def __init__(self, speaker: Humming, listener: Parrot) -> None:
+        self.speaker = speaker
+        self.listener = listener
+
+
+def check(
+    sent: dict[str, Any], *, can_think: bool = False, speaker: Humming = HUMMING, listener: Parrot = PARROT
+) -> None:
+    check_request(read(sent), CARD, can_think=can_think, senses=Media(speaker, listener))
 
 
 def refusal(sent: dict[str, Any], speaker: Humming = HUMMING) -> Refusal:
@@ -149,11 +163,21 @@ FILE = {"type": "file", "file": {"file_id": "file-1"}}
 TEXT = {"type": "text", "text": "x"}
 
 
-@pytest.mark.parametrize("part", [PICTURE, SOUND])
-def test_a_text_model_neither_sees_nor_hears(part: dict[str, Any]) -> None:
-    sent = chat(HELLO, {"role": "user", "content": [TEXT, part]})
-    text = f"Invalid content type. {part['type']} is only supported by certain models."
+def test_a_text_model_does_not_see() -> None:
+    sent = chat(HELLO, {"role": "user", "content": [TEXT, PICTURE]})
+    text = "Invalid content type. image_url is only supported by certain models."
     assert refusal(sent) == Refusal(None, "messages.[1].content.[1].type", text)
+
+
+def test_a_text_model_hears_through_a_listener() -> None:
+    sent = chat({"role": "user", "content": [SOUND]})
+    check(sent)
+    deaf = Parrot()
+    deaf.missing = "Nobody listens."
+    with pytest.raises(APIError) as caught:
+        check(sent, listener=deaf)
+    text = "Invalid content type. input_audio is only supported by certain models. Nobody listens."
+    assert (caught.value.param, caught.value.message) == ("messages.[0].content.[0].type", text)
 
 
 def test_files_are_read_for_a_text_model() -> None:
@@ -174,5 +198,5 @@ def test_text_of_every_role_passes_with_names_and_calls() -> None:
 
 
 def test_messages_are_judged_before_fields() -> None:
-    sent = {**chat({"role": "user", "content": [SOUND]}), "moderation": {"model": "m"}}
+    sent = {**chat({"role": "user", "content": [PICTURE]}), "moderation": {"model": "m"}}
     assert refusal(sent).param == "messages.[0].content.[0].type"

@@ -1,4 +1,4 @@
-"""What messages bring with them → text in its place: files, and answers that were spoken (contract 3.2, 3.4, 8.7, 13.8)."""
+"""What messages bring → text in its place: files, sound, and answers that were spoken (contract 3.2, 3.4, 8.7, 13.8)."""
 
 from __future__ import annotations
 
@@ -7,37 +7,46 @@ from typing import NoReturn
 
 import msgspec
 
-from completionist.chat.documents import Document, DocumentReader, Unreadable, kind_of, shown
+from completionist.chat.documents import Document, Unreadable, kind_of, shown
+from completionist.chat.hearing import Unintelligible
+from completionist.chat.senses import Senses
 from completionist.errors import FileNotFound, UnknownFile
 from completionist.settings import DocumentSettings
 from completionist.store.base import CompletionStore
 from completionist.store.files import Files, StoredFile
 from completionist.types.messages import AssistantMessage, Message, text_of
-from completionist.types.parts import FILE_WANTED, FilePart, Part, TextPart
-from completionist.types.refusals import FileTooLong, FileUnreadable, InvalidDataURL, UnknownSpeech
+from completionist.types.parts import (
+    FILE_WANTED,
+    AudioPart,
+    FilePart,
+    FileReference,
+    HeardPart,
+    InputAudio,
+    Part,
+    TextPart,
+)
+from completionist.types.refusals import FileTooLong, FileUnreadable, InvalidAudioData, InvalidDataURL, UnknownSpeech
 from completionist.types.request import ChatRequest
 
 
 class Attachments:
     """Reads what messages of a project bring with them."""
 
-    def __init__(
-        self, files: Files, store: CompletionStore, reader: DocumentReader, settings: DocumentSettings
-    ) -> None:
+    def __init__(self, files: Files, store: CompletionStore, senses: Senses, settings: DocumentSettings) -> None:
         self._files = files
         self._store = store
-        self._reader = reader
+        self._senses = senses
         self._settings = settings
 
     async def in_text(self, request: ChatRequest, project: str) -> ChatRequest:
-        """`request` with text in place of files and of earlier speech.
+        """`request` with text in place of files, sound and earlier speech.
 
-        Raises `UnknownFile`, `FileUnreadable`, `FileTooLong`, `InvalidDataURL`, `UnknownSpeech`, all with `param` naming the
-        place, and `StorageUnavailable`.
+        Raises `UnknownFile`, `FileUnreadable`, `FileTooLong`, `InvalidDataURL`, `InvalidAudioData`, `UnknownSpeech`, all with
+        `param` naming the place, and `StorageUnavailable`, `Overloaded`.
         """
         if not any(map(_brings_something, request.messages)):
             return request
-        reading = _Reading(self._files, self._reader, self._settings, project)
+        reading = _Reading(self._files, self._senses, self._settings, project)
         messages = [
             await self._in_words(i, message, project)
             if isinstance(message, AssistantMessage)
@@ -59,7 +68,7 @@ class Attachments:
 def _brings_something(message: Message) -> bool:
     if isinstance(message, AssistantMessage):
         return message.audio is not None
-    return any(isinstance(part, FilePart) for part in _parts(message))
+    return any(isinstance(part, FilePart | AudioPart) for part in _parts(message))
 
 
 def _parts(message: Message) -> Sequence[Part]:
@@ -67,37 +76,52 @@ def _parts(message: Message) -> Sequence[Part]:
 
 
 class _Reading:
-    """The files of one request, one after the other; limits are those of all of them together."""
+    """The parts of one request, one after the other; limits of files are those of all of them together."""
 
-    def __init__(self, files: Files, reader: DocumentReader, settings: DocumentSettings, project: str) -> None:
+    def __init__(self, files: Files, senses: Senses, settings: DocumentSettings, project: str) -> None:
         self._files = files
-        self._reader = reader
+        self._senses = senses
         self._project = project
         self._max_bytes = settings.max_request_bytes
         self._max_characters = settings.max_request_characters
         self._n_bytes = self._n_characters = 0
 
     async def message(self, i: int, message: Message) -> Message:
-        parts = _parts(message)
-        if not any(isinstance(part, FilePart) for part in parts):
+        if not _brings_something(message):
             return message
+        parts = _parts(message)
         content = [
-            await self._part(f"messages[{i}].content[{j}].file", part, is_first=j == 0, is_last=j == len(parts) - 1)
-            if isinstance(part, FilePart)
-            else part
+            await self._in_words(f"messages[{i}].content[{j}]", part, is_first=j == 0, is_last=j == len(parts) - 1)
             for j, part in enumerate(parts)
         ]
         return msgspec.structs.replace(message, content=tuple(content))
 
-    async def _part(self, at: str, part: FilePart, *, is_first: bool, is_last: bool) -> TextPart:
-        """An empty line stands between a file and what is around it."""
-        if part.file.file_id is not None:
-            filename, text = await self._stored(f"{at}.file_id", part.file.file_id)
+    async def _in_words(self, at: str, part: Part, *, is_first: bool, is_last: bool) -> Part:
+        """An empty line stands between a file, or what was heard, and what is around it."""
+        before, after = "" if is_first else "\n\n", "" if is_last else "\n\n"
+        match part:
+            case FilePart():
+                words = before + await self._read(f"{at}.file", part.file) + after
+                return TextPart(text=words, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+            case AudioPart():
+                words = before + await self._heard(f"{at}.input_audio.data", part.input_audio) + after
+                return HeardPart(text=words, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+            case _:
+                return part
+
+    async def _heard(self, at: str, audio: InputAudio) -> str:
+        try:
+            return await self._senses.listener.heard(audio.data, audio.format, self._project)
+        except Unintelligible as fault:
+            raise InvalidAudioData(at, audio.format, fault.reason) from None
+
+    async def _read(self, at: str, file: FileReference) -> str:
+        if file.file_id is not None:
+            filename, text = await self._stored(f"{at}.file_id", file.file_id)
         else:
-            filename = part.file.filename or ""
-            text = await self._sent(f"{at}.file_data", filename, part.file.file_data or "")
-        written = ("" if is_first else "\n\n") + shown(filename, text) + ("" if is_last else "\n\n")
-        return TextPart(text=written, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+            filename = file.filename or ""
+            text = await self._sent(f"{at}.file_data", filename, file.file_data or "")
+        return shown(filename, text)
 
     async def _sent(self, at: str, filename: str, url: str) -> str:
         header, _, data = url.partition(",")
@@ -126,7 +150,7 @@ class _Reading:
 
     async def _text(self, at: str, filename: str, document: Document) -> str:
         try:
-            text = await self._reader.text_of(document, self._project)
+            text = await self._senses.documents.text_of(document, self._project)
         except Unreadable as fault:
             raise FileUnreadable(at, filename, str(fault)) from None
         self._n_characters += len(text)

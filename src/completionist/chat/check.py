@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from completionist.chat.gate import check_profile
 from completionist.chat.profiles import OPEN, Profile
+from completionist.chat.senses import Senses
 from completionist.chat.speech import Speaker, is_spoken
 from completionist.engine.base import ModelCard
 from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue
@@ -43,13 +44,13 @@ NOT_BUILT = (
 )
 
 
-def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can_think: bool, speaker: Speaker) -> None:
+def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can_think: bool, senses: Senses) -> None:
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
     check_profile(request, profile)
     for i, message in enumerate(request.messages):
-        _check_message(i, message)
+        _check_message(i, message, senses)
     _check_token_ids(request, card)
-    _check_speech(request, speaker)
+    _check_speech(request, senses.speaker)
     _check_rows(request)
     if request.reasoning_effort not in (None, "none") and not can_think:
         raise UnsupportedValue("reasoning_effort", f"'{request.reasoning_effort}'", ("none",))
@@ -62,16 +63,18 @@ def _check_rows(request: ChatRequest) -> None:
             raise UnsupportedParameter(row.field, row.reason)
 
 
-def _check_message(i: int, message: Message) -> None:
+def _check_message(i: int, message: Message, senses: Senses) -> None:
     if isinstance(message.content, tuple):
         for j, part in enumerate(message.content):
-            _check_part(i, j, part)
+            _check_part(i, j, part, senses)
 
 
-def _check_part(i: int, j: int, part: Part) -> None:
-    """The models served so far neither see nor hear; files are read for them (`chat.attached`)."""
-    if part.type in ("image_url", "input_audio"):
+def _check_part(i: int, j: int, part: Part, senses: Senses) -> None:
+    """The models served so far neither see nor hear: `chat.attached` reads, and listens, for them."""
+    if part.type == "image_url":
         raise UnsupportedContent(part.type, i, j)
+    if part.type == "input_audio" and senses.listener.missing is not None:
+        raise UnsupportedContent(part.type, i, j, senses.listener.missing)
 
 
 def _check_speech(request: ChatRequest, speaker: Speaker) -> None:

@@ -17,7 +17,8 @@ from completionist.chat.fold import Folder, Head
 from completionist.chat.gate import reworded
 from completionist.chat.keep import Keeper
 from completionist.chat.profiles import OPEN, Profile
-from completionist.chat.speech import Speaker, is_spoken, spoken, wanted_of
+from completionist.chat.senses import Senses
+from completionist.chat.speech import is_spoken, spoken, wanted_of
 from completionist.chat.tiers import tier_of
 from completionist.errors import ContextLengthExceeded, UnsupportedParameter
 from completionist.settings import StoreSettings
@@ -58,7 +59,7 @@ class Stages(msgspec.Struct, frozen=True):
     """What a request passes before a backend has it, and its answer behind it."""
 
     attachments: Attachments
-    speaker: Speaker
+    senses: Senses
 
 
 class ChatService:
@@ -74,7 +75,7 @@ class ChatService:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
         backend = self.backends.get(request.model)
         profile = self.backends.profile(request.model)
-        check(request, backend.card, profile, can_think=backend.can_think, speaker=self._stages.speaker)
+        check(request, backend.card, profile, can_think=backend.can_think, senses=self._stages.senses)
         keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
         return Answer(backend, request, caller, keeper=keeper, profile=profile, stages=self._stages)
 
@@ -185,7 +186,7 @@ class Answer:
 
     def _spoken(self, written: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
         wanted = wanted_of(self._request, self._caller.project, self._head.created)
-        return written if wanted is None else spoken(written, wanted, self._stages.speaker)
+        return written if wanted is None else spoken(written, wanted, self._stages.senses.speaker)
 
     async def _finish(self, sent: Callable[[], bytes]) -> None:
         """Raises `IncompleteAnswer` where a backend left something out, `StorageUnavailable`."""

@@ -19,6 +19,7 @@ MODULES = {
     "pull": "models",
     "list": "models",
     "voices": "voices",
+    "hearing": "hearing",
     "db": "db",
     "export": "transfer",
     "import": "transfer",

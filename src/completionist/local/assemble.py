@@ -198,9 +198,11 @@ class Assembler:
 class Assembly:
     """One answer: the events of a generation in, the deltas of all choices out, in the order that the seam promises."""
 
-    def __init__(self, n: int, reading: Reading, generation: Generation) -> None:
+    def __init__(self, n: int, reading: Reading, generation: Generation, *, unheard_tokens: int | None = None) -> None:
+        """`unheard_tokens`: of the prompt without the words that were heard; None: none were."""
         self._generation = generation
-        self._has_split = reading.is_spoken
+        self._unheard_tokens = unheard_tokens
+        self._has_split = reading.is_spoken or unheard_tokens is not None
         self._choices = [Assembler(index, reading) for index in range(n)]
         self._n_ended = self._n_predicted = self._n_mispredicted = 0
         self._accepted = Accepted(prompt_tokens=0)
@@ -241,6 +243,7 @@ class Assembly:
     def _usage(self) -> Usage:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""
         prompt_tokens = self._accepted.prompt_tokens
+        heard_tokens = 0 if self._unheard_tokens is None else prompt_tokens - self._unheard_tokens
         completion_tokens = sum(choice.n_tokens for choice in self._choices) + self._n_mispredicted
         reasoning_tokens = sum(choice.n_reasoning_tokens for choice in self._choices)
         spoken_tokens = sum(choice.n_spoken_tokens for choice in self._choices)
@@ -252,7 +255,8 @@ class Assembly:
             prompt_tokens_details=PromptTokensDetails(
                 cached_tokens=self._evaluated.cached_tokens,
                 cache_write_tokens=self._evaluated.cache_write_tokens,
-                text_tokens=prompt_tokens if self._has_split else UNSET,
+                audio_tokens=heard_tokens,
+                text_tokens=prompt_tokens - heard_tokens if self._has_split else UNSET,
                 image_tokens=0 if self._has_split else UNSET,
             ),
             completion_tokens_details=CompletionTokensDetails(

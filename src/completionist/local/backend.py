@@ -23,15 +23,16 @@ from completionist.engine.base import (
     ThinkingBudget,
     TokenEngine,
 )
-from completionist.errors import ContextLengthExceeded
+from completionist.errors import APIError, ContextLengthExceeded
 from completionist.grammar.check import ClientGrammar, GrammarChecks
 from completionist.grammar.compile import ThinkingState
-from completionist.local.assemble import Assembly, Reading
+from completionist.local.assemble import Assembly, Reading, raise_fault
 from completionist.local.caching import with_breakpoint_marks
 from completionist.local.card import card_as_served
 from completionist.local.constraints import client_grammars, is_forced_by_name, offer_in, schema_of, without_tools
 from completionist.local.effort import Plan, plan_of
 from completionist.local.frames import Render
+from completionist.local.heard import has_heard, unheard
 from completionist.local.prepare import prompt_of, question_of
 from completionist.local.renderer import Renderer
 from completionist.settings import ServedSettings
@@ -74,9 +75,10 @@ class LocalBackend:
     async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises the `APIError` of what goes wrong, before the first delta or between two."""
         job = await self._prepared(request, caller)
+        unheard_tokens = await self._prompt_tokens(unheard(request), caller) if has_heard(request) else None
         generation = self._engine.submit(job.prompt)
         try:
-            assembly = Assembly(job.prompt.n, job.reading, generation)
+            assembly = Assembly(job.prompt.n, job.reading, generation, unheard_tokens=unheard_tokens)
             async for event in generation:
                 for delta in assembly.feed((event, *generation.take())):
                     yield delta
@@ -91,18 +93,28 @@ class LocalBackend:
         """With tools the refusal tells what they take: counted as the difference to the prompt without them."""
         if not (request.tools or request.functions):
             return error
-        job = await self._prepared(without_tools(request), caller)
+        try:
+            n_messages = await self._prompt_tokens(without_tools(request), caller)
+        except APIError:  # no room to ask
+            return error
+        return ContextLengthExceeded(
+            prompt_tokens=error.prompt_tokens,
+            context_tokens=error.context_tokens,
+            function_tokens=error.prompt_tokens - n_messages,
+        )
+
+    async def _prompt_tokens(self, request: ChatRequest, caller: Caller) -> int:
+        """How long its prompt is; nothing of it is kept. Raises `APIError`."""
+        job = await self._prepared(request, caller)
         generation = self._engine.submit(msgspec.structs.replace(job.prompt, caching=Caching(is_explicit=True)))
         try:
             match await anext(aiter(generation)):
-                case Accepted(n_messages) | Failed(PromptTooLong(n_messages)):
-                    return ContextLengthExceeded(
-                        prompt_tokens=error.prompt_tokens,
-                        context_tokens=error.context_tokens,
-                        function_tokens=error.prompt_tokens - n_messages,
-                    )
-                case _:  # no room to ask
-                    return error
+                case Accepted(n_tokens) | Failed(PromptTooLong(n_tokens)):
+                    return n_tokens
+                case Failed(fault):
+                    raise_fault(fault)
+                case _:
+                    raise RuntimeError("an engine's first event is neither Accepted nor Failed")
         finally:
             generation.cancel()
 

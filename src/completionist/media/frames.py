@@ -7,6 +7,8 @@ A payload is not part of its question's message: it goes out slice by slice, so 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from completionist.chat.documents import DocumentKind
@@ -43,6 +45,16 @@ class EncodeSound(msgspec.Struct, frozen=True, kw_only=True, tag="encode"):
     sound_format: SoundFormat
 
 
+class Listen(msgspec.Struct, frozen=True, kw_only=True, tag="listen"):
+    """The payload is a sound file as base64. Answered with `Text`: its words."""
+
+    n_payload_bytes: int
+    sound_format: Literal["wav", "mp3"]
+    model_path: str
+    threads: int
+    max_s: float
+
+
 class Text(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
@@ -63,5 +75,5 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker has started."""
 
 
-Question = ReadDocument | Speak | EncodeSound
+Question = ReadDocument | Speak | EncodeSound | Listen
 Answer = Ready | Text | Samples | Refused

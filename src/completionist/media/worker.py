@@ -16,7 +16,18 @@ from typing import BinaryIO
 import msgspec
 
 from completionist.framed import frame, read
-from completionist.media.frames import Answer, EncodeSound, Question, ReadDocument, Ready, Refused, Samples, Speak, Text
+from completionist.media.frames import (
+    Answer,
+    EncodeSound,
+    Listen,
+    Question,
+    ReadDocument,
+    Ready,
+    Refused,
+    Samples,
+    Speak,
+    Text,
+)
 from completionist.media.pages import Pages, Refusal
 
 _NICENESS = 5
@@ -46,6 +57,8 @@ def _answer(question: Question, source: BinaryIO) -> Answer:
                 return _speak(question)
             case EncodeSound():
                 return _encode(question, payload)
+            case Listen():
+                return _listen(question, payload)
     except Refusal as refusal:
         return Refused(str(refusal))
     except MemoryError:
@@ -70,6 +83,12 @@ def _encode(question: EncodeSound, payload: bytes) -> Text:
     from completionist.media import encode  # noqa: PLC0415 - as the docstring says
 
     return Text(binascii.b2a_base64(encode.encoded(payload, question.sound_format), newline=False).decode())
+
+
+def _listen(question: Listen, payload: bytes) -> Text:
+    from completionist.media import hear  # noqa: PLC0415 - as the docstring says
+
+    return Text(hear.heard(question, payload))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from completionist.chat.hearing import Listener
 from completionist.chat.speech import Speaker
 from completionist.media.reader import WorkerReader
 
@@ -9,11 +10,13 @@ from completionist.media.reader import WorkerReader
 class Media:
     """Belongs to one event loop."""
 
-    def __init__(self, documents: WorkerReader, speaker: Speaker) -> None:
+    def __init__(self, documents: WorkerReader, speaker: Speaker, listener: Listener) -> None:
         self.documents = documents
         self.speaker = speaker
+        self.listener = listener
 
     async def close(self) -> None:
         """End all processes."""
         await self.documents.close()
         await self.speaker.close()
+        await self.listener.close()

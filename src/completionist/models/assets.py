@@ -35,6 +35,11 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     def download_bytes(self) -> int:
         return sum(part.size_bytes for part in self.parts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its files."""
+        return tuple(file.name for file in self.files)
+
     def is_in(self, directory: Path) -> bool:
         """Whether all of it is there. What is there was verified before it got its name."""
         return all((directory / file.name).is_file() for file in self.files)

@@ -39,6 +39,10 @@ class TextPart(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
+class HeardPart(TextPart, frozen=True, kw_only=True):
+    """The words of an audio part, for a model that does not hear. Never on the wire."""
+
+
 class ImageURL(msgspec.Struct, frozen=True, kw_only=True):
     """`url` is http(s), or a data URL of a PNG, JPEG, WebP or GIF whose base64 is sound."""
 

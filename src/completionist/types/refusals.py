@@ -136,12 +136,15 @@ class InvalidImageURL(InvalidRequest):
 
 
 class InvalidAudioData(InvalidRequest):
-    """Sound that does not decode (section 3.2)."""
+    """Sound that does not decode (section 3.2), or goes beyond a limit: then `reason` says beyond which."""
 
     code = "invalid_value"
 
-    def __init__(self, param: str, audio_format: str) -> None:
-        super().__init__(f"The data provided for 'input_audio' is not of valid {audio_format} format.", param=param)
+    def __init__(self, param: str, audio_format: str, reason: str = "") -> None:
+        text = f"The data provided for 'input_audio' is not of valid {audio_format} format."
+        super().__init__(
+            f"The data provided for 'input_audio' cannot be used. {reason}" if reason else text, param=param
+        )
 
 
 class FileUnreadable(InvalidRequest):
@@ -211,11 +214,12 @@ class MutuallyExclusive(InvalidRequest):
 
 
 class UnsupportedContent(InvalidRequest):
-    """A part that the model cannot take in (sections 3.2, 13.1)."""
+    """A part that the model cannot take in; `reason`: what is missing (sections 3.2, 13.1)."""
 
-    def __init__(self, kind: str, message: int, part: int) -> None:
+    def __init__(self, kind: str, message: int, part: int, reason: str = "") -> None:
+        text = f"Invalid content type. {kind} is only supported by certain models."
         super().__init__(
-            f"Invalid content type. {kind} is only supported by certain models.",
+            f"{text} {reason}" if reason else text,
             param=f"messages.[{message}].content.[{part}].type",
         )
 

@@ -1,0 +1,22 @@
+"""What an installation has beside its models: it reads, listens and speaks for those that do not."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from completionist.chat.documents import DocumentReader
+from completionist.chat.hearing import Listener
+from completionist.chat.speech import Speaker
+
+
+class Senses(Protocol):
+    """Some of them may be missing, and say so."""
+
+    @property
+    def documents(self) -> DocumentReader: ...
+
+    @property
+    def listener(self) -> Listener: ...
+
+    @property
+    def speaker(self) -> Speaker: ...
