@@ -26,7 +26,7 @@ class DiskFull(OperatorError):
         need = "" if needed_bytes is None else f" ({-(-needed_bytes // 10**6)} MB are needed)"
         super().__init__(
             f"no space left in {directory}{need}: free some and run the command again (what arrived is kept), "
-            "or point models.cache_dir to a larger disk"
+            "or point models.cache_dir, for what comes from a hub HF_HUB_CACHE, to a larger disk"
         )
 
 

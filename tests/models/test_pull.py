@@ -15,7 +15,8 @@ from completionist.download import WrongDigest
 from completionist.errors import OperatorError
 from completionist.models.catalog import CatalogEntry
 from completionist.models.installed import NotPulled, installed, model_path, resolve
-from completionist.models.pull import Progress, pull
+from completionist.models.progress import Progress
+from completionist.models.pull import pull
 from completionist.settings import ModelSettings
 
 from .simple_index import SimpleIndex, entry, gguf, wheel

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from importlib import import_module
+from typing import NamedTuple
 
 import typer
 
@@ -13,22 +15,48 @@ from completionist.errors import OperatorError
 STARTED_S = time.monotonic()
 """When this command began, a few hundredths of a second after its process."""
 
-MODULES = {
-    "serve": "serve",
-    "run": "run",
-    "pull": "models",
-    "list": "models",
-    "voices": "voices",
-    "hearing": "hearing",
-    "db": "db",
-    "export": "transfer",
-    "import": "transfer",
-    "doctor": "doctor",
-    "bench": "bench",
-    "engine": "engine",
-    "version": "version",
+COMPLETE_VARIABLE = "_COMPLETIONIST_COMPLETE"
+"""Set by a shell that completes a line."""
+
+
+class Command(NamedTuple):
+    """`module` of this package holds it; `summary` is its help in the list of commands, which must not import them all."""
+
+    module: str
+    summary: str
+    is_hidden: bool = False
+
+
+COMMANDS = {
+    "serve": Command("serve", "Serve a model on loopback until told to stop."),
+    "run": Command("run", "Ask a model once, or chat with it where nothing is asked and the input is a terminal."),
+    "pull": Command("models", "Fetch a model, or go on where an earlier pull stopped."),
+    "list": Command("models", "List the models that are here, and those of the catalogue that can be."),
+    "ls": Command("models", "List the models that are here, and those of the catalogue that can be.", is_hidden=True),
+    "show": Command(
+        "show", "Show what a model is: template, context, memory, dialect, capabilities, dangerous tokens."
+    ),
+    "rm": Command("models", "Remove a model that was pulled from this machine."),
+    "voices": Command("voices", "The voices that answers are spoken with."),
+    "hearing": Command("hearing", "What understands speech in messages."),
+    "db": Command("db", "The database of stored completions."),
+    "export": Command(
+        "transfer", "Write stored completions as JSON lines, oldest first, one completion after the other."
+    ),
+    "import": Command(
+        "transfer",
+        "Store exported completions under their old ids; those that are there already are left, so it can be repeated.",
+    ),
+    "doctor": Command(
+        "doctor", "Examine this machine, or try a model. Exit code 1 if something is missing or does not work."
+    ),
+    "bench": Command(
+        "bench", "Measure speed beside the bare library's (a minute or two), and keep what makes later starts faster."
+    ),
+    "engine": Command("engine", "The native inference library."),
+    "version": Command("version", "Print the version."),
 }
-"""Command → module of this package that holds it."""
+"""By name, in the order of the help."""
 
 
 def main() -> None:
@@ -51,19 +79,28 @@ def run(arguments: list[str]) -> int:
 
 
 def _command_line(arguments: list[str]) -> typer.Typer:
+    """The command that is asked for; where none is, or one that is not there, the names of all."""
     app = typer.Typer(
         help="A self-hosted server for the whole Chat Completions API, with real inference inside.",
-        add_completion=False,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
     app.callback()(_only_commands)
-    wanted = [MODULES[name] for name in arguments[:1] if name in MODULES] or dict.fromkeys(MODULES.values())
-    for module in wanted:
-        app.add_typer(import_module(f"{__name__}.{module}").app)
+    wanted = next((word for word in _words(arguments) if not word.startswith("-")), None)
+    if wanted in COMMANDS:
+        app.add_typer(import_module(f"{__name__}.{COMMANDS[wanted].module}").app)
+        return app
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.summary, hidden=command.is_hidden)(_only_commands)
     return app
 
 
+def _words(arguments: list[str]) -> list[str]:
+    """What has been typed: a shell that completes a line hands it over in a variable."""
+    line = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS")
+    return line.split()[1:] if line and COMPLETE_VARIABLE in os.environ else arguments
+
+
 def _only_commands() -> None:
-    """A callback keeps typer from taking a single command for the whole application."""
+    """Keeps typer from taking a single command for the whole application, and stands for commands that are only listed."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from completionist.cli.configure import read_settings
-from completionist.cli.models import fetch
+from completionist.cli.fetching import fetch
 from completionist.cli.options import Config, Json
 from completionist.cli.progress import percent_progress
 from completionist.cli.terminal import json_text

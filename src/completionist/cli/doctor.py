@@ -1,4 +1,4 @@
-"""`completionist doctor`: is this machine fit to serve, and would it gain from a native build?"""
+"""`completionist doctor`: is this machine fit to serve, and would it gain from a native build? And does a model work?"""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-import msgspec
 import typer
 
 from completionist.cache import cache_directory
 from completionist.cli.configure import config_file, read_settings
-from completionist.cli.options import Config, Json
-from completionist.cli.terminal import json_text, megabytes
+from completionist.cli.findings import Finding, Report, Verdict
+from completionist.cli.options import Config, Json, known_models
+from completionist.cli.terminal import megabytes
 from completionist.engine.llama.library import LibraryMissing, processor_features
 from completionist.engine.llama.quota import free_memory_bytes, processors
 from completionist.engine.llama.show import LibraryBroken, show
@@ -25,8 +25,6 @@ from completionist.settings import Settings
 
 app = typer.Typer()
 
-Verdict = Literal["fine", "note", "wrong"]
-_MARKS: dict[Verdict, str] = {"fine": "ok   ", "note": "note ", "wrong": "WRONG"}
 _SPEED_FEATURES = (
     "avx2",
     "fma",
@@ -44,24 +42,38 @@ _LOW_MEMORY_BYTES = 10**9
 _LOW_DISK_BYTES = 10**9
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One line of the report; `wrong` means that `serve` cannot work."""
-
-    topic: str
-    verdict: Verdict
-    detail: str
-
-
 @app.command()
-def doctor(as_json: Json = False, config: Config = None) -> None:
-    """Examine this machine. Exit code 1 if something that serving needs is missing."""
-    findings = list(examine(read_settings({}, config), config_file(config)))
-    if as_json:
-        typer.echo(json_text(findings))
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A model to load and try, instead of this machine.", autocompletion=known_models),
+    ] = None,
+    *,
+    templates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare the chat templates in a directory (.jinja, .json, .gguf) with what Jinja2 makes of them."
+        ),
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Examine this machine, or try a model. Exit code 1 if something is missing or does not work."""
+    settings = read_settings({"engine.streams": 1} if model else {}, config)
+    report = Report(as_json=as_json)
+    if templates is not None:
+        from completionist.cli.compare import compare_templates  # noqa: PLC0415 - not what every doctor needs
+
+        compare_templates(templates, report.add)
+    elif model is not None:
+        from completionist.cli.fetching import fetch  # noqa: PLC0415 - as above
+        from completionist.cli.model_trial import try_model  # noqa: PLC0415 - as above
+
+        try_model(fetch(model, settings.models), settings, report.add)
     else:
-        _print(findings)
-    if any(finding.verdict == "wrong" for finding in findings):
-        raise typer.Exit(1)
+        for finding in examine(settings, config_file(config)):
+            report.add(finding)
+    report.close()
 
 
 def examine(settings: Settings, settings_file: Path | None) -> Iterator[Finding]:
@@ -72,11 +84,6 @@ def examine(settings: Settings, settings_file: Path | None) -> Iterator[Finding]
     yield _memory()
     yield from _disk(cache_directory(settings.models.cache_dir))
     yield _models(settings)
-
-
-def _print(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        typer.echo(f"{_MARKS[finding.verdict]} {finding.topic:10} {finding.detail}")
 
 
 def _library(settings: Settings) -> Iterator[Finding]:

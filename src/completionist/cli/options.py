@@ -14,4 +14,23 @@ Config = Annotated[
         help="TOML file; else $COMPLETIONIST_CONFIG, ./completionist.toml, ~/.config/completionist/config.toml.",
     ),
 ]
+
+
+def known_models(incomplete: str) -> list[str]:
+    """For a shell that completes a line."""
+    from completionist.cli.configure import read_settings  # noqa: PLC0415 - long to import, rarely wanted
+    from completionist.models.catalog import catalog  # noqa: PLC0415 - as above
+    from completionist.models.installed import installed  # noqa: PLC0415 - as above
+
+    here = [model.name for model in installed(read_settings({}).models)]
+    return [name for name in dict.fromkeys([*here, *catalog()]) if name.startswith(incomplete)]
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A name that `list` shows, a GGUF file, or a repository of the hub (org/repo[:quantisation]).",
+        autocompletion=known_models,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -13,7 +13,7 @@ from completionist import __version__
 from completionist.cache import cache_directory
 from completionist.cli import STARTED_S
 from completionist.cli.configure import config_file, read_settings
-from completionist.cli.models import fetch
+from completionist.cli.fetching import fetch
 from completionist.cli.options import Config
 from completionist.cli.terminal import megabytes
 from completionist.engine.base import ModelCard

@@ -32,6 +32,7 @@ _FUEL = 1_000_000
 _FUEL_PER_CHARACTER = 8
 _MAX_CHARACTERS = 2**20
 _MAX_CHARACTERS_PER_CHARACTER = 8
+_MAX_INDENT = 64
 _CHARACTERS_PER_OBJECT = 256
 """What an object counts beyond its text: each costs a template some operations and brings some markers."""
 
@@ -132,6 +133,7 @@ def _environment() -> minijinja.Environment:
     """As Hugging Face sets Jinja2 up for chat templates."""
     environment = minijinja.Environment(trim_blocks=True, lstrip_blocks=True, debug=False)
     environment.add_filter("tojson", _to_json)
+    environment.add_filter("indent", _indent)
     environment.add_test("iterable", _is_iterable)
     environment.add_global("raise_exception", _raise_exception)
     environment.add_global("strftime_now", ids.local_time)
@@ -156,6 +158,14 @@ def _to_json(
 ) -> str:
     """Unlike the built-in one: `<`, `>`, `&` and letters of all languages stay themselves."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _indent(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    """Unlike the built-in one: a line end at the end stays."""
+    margin = width if isinstance(width, str) else " " * min(width, _MAX_INDENT)
+    lines = f"{text}\n".splitlines()
+    rest = [margin + line if line or blank else line for line in lines[1:]]
+    return "\n".join([(margin if first else "") + lines[0], *rest])
 
 
 def _as_condition(marker: re.Match[str]) -> str:

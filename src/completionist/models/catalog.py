@@ -11,12 +11,21 @@ from types import MappingProxyType
 import msgspec
 
 from completionist.models.assets import Asset, AssetFile
+from completionist.models.fit import Shape
 from completionist.pinned import PinnedFile
 from completionist.settings import Dialect
 
 
+class HubSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the hub has the file."""
+
+    repository: str
+    revision: str = "main"
+    file: str
+
+
 class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model: what it is, and which pinned packages carry its file."""
+    """One model: what it is, where the hub has it, and which pinned packages carry the same file."""
 
     name: str
     """What clients and commands call it."""
@@ -29,6 +38,10 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sha256: str
     context_tokens: int
     """What it was trained for."""
+    kv_bytes_per_token: int
+    """Memory of a token of a conversation, with cells of 16 bits."""
+    vocabulary_size: int
+    hub: HubSource | None = None
     dialect: Dialect | None = None
     """How it does best with tools, where its own template does not show it."""
     member: str
@@ -36,7 +49,17 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     parts: tuple[PinnedFile, ...]
 
     @property
+    def shape(self) -> Shape:
+        """What the memory of a conversation depends on."""
+        return Shape(
+            kv_bytes_per_token=self.kv_bytes_per_token,
+            vocabulary_size=self.vocabulary_size,
+            context_tokens=self.context_tokens,
+        )
+
+    @property
     def download_bytes(self) -> int:
+        """Of the packages; the hub's file has `size_bytes`."""
         return self.asset.download_bytes
 
     @property

