@@ -28,7 +28,7 @@ from completionist.types.messages import Message, SystemMessage, UserMessage
 from completionist.types.request import ChatRequest
 from completionist.types.tools import FunctionToolCall
 
-_LONG_TEXT = "The ferry leaves the harbour at noon and comes back with the tide in the evening. " * 24
+_LONG_TEXT = "The ferry leaves the harbour at noon and comes back with the tide in the evening. " * 12
 _MAX_ANSWER_TOKENS = 192
 _SAMPLE_TOKENS = 24
 
