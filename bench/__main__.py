@@ -19,6 +19,7 @@ SCENARIOS = (
     "shared_prefix",
     "conversation",
     "queued",
+    "flood",
     "long_prompt",
     "churn",
     "prediction",

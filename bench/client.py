@@ -6,8 +6,9 @@ It shares the machine with the server, so what it burns would be missing there; 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +36,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """More of the body. Where there is a prediction, the limit is sent in the field that goes with it."""
     is_background: bool = False
     """Close the connection when all requests that are not in the background are answered."""
+    key: str | None = None
+    """Whose request it is."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -62,6 +65,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a refusal, or the error event of a stream."""
     has_left: bool = False
     """The client went away, as it was told to."""
+    retry_after_s: float = 0
+    """When a refusal says to come again."""
 
     @property
     def text(self) -> str:
@@ -94,6 +99,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         return sum(answer.completion_tokens for answer in self.answers)
 
 
+Loop = Callable[[int], Ask]
+"""The n-th request of a client that always has one under way."""
+
+
 class BrokenAnswer(Exception):
     """A server did not do what the scenario needs."""
 
@@ -105,6 +114,36 @@ def run(port: int, asks: Sequence[Ask], *, model: str) -> Load:
         if not (answer.is_whole or answer.has_left):
             raise BrokenAnswer(f"status {answer.status}, {len(answer.pieces)} pieces: {answer.error[:500]}")
     return load
+
+
+def run_loops(port: int, loops: Sequence[Loop], *, model: str, duration_s: float) -> list[Load]:
+    """Every loop asks, and when it is answered asks again; refused, it comes again when it was told to. What is under way at
+    the end is left. One load for each loop; they share the client's CPU time."""
+    return asyncio.run(_run_loops(port, loops, model, duration_s))
+
+
+async def _run_loops(port: int, loops: Sequence[Loop], model: str, duration_s: float) -> list[Load]:
+    began_s, cpu_s = time.perf_counter(), time.process_time()
+    answers = await asyncio.gather(*(_loop(port, loop, model, began_s, began_s + duration_s) for loop in loops))
+    ended_s, client_cpu_s = time.perf_counter(), time.process_time() - cpu_s
+    return [
+        Load(answers=tuple(of_loop), began_s=began_s, ended_s=ended_s, client_cpu_s=client_cpu_s) for of_loop in answers
+    ]
+
+
+async def _loop(port: int, loop: Loop, model: str, began_s: float, until_s: float) -> list[Answer]:
+    answers: list[Answer] = []
+    while True:
+        ask = loop(len(answers))
+        due_s = began_s + ask.after_s if not answers else time.perf_counter() + answers[-1].retry_after_s
+        if due_s >= until_s:
+            return answers
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+        exchange = _Exchange(_request(port, ask, model), None)
+        await _connect(port, exchange)
+        await asyncio.wait((exchange.is_over,), timeout=until_s - time.perf_counter())
+        exchange.leave()
+        answers.append(exchange.answer())
 
 
 async def _run(port: int, asks: Sequence[Ask], model: str) -> Load:
@@ -131,8 +170,12 @@ async def _hold(port: int, ask: Ask, exchange: _Exchange, began_s: float) -> Non
     """One exchange, from its time on until it is over."""
     if (pause_s := began_s + ask.after_s - time.perf_counter()) > 0:
         await asyncio.sleep(pause_s)
-    await asyncio.get_running_loop().create_connection(lambda: exchange, _HOST, port)
+    await _connect(port, exchange)
     await exchange.is_over
+
+
+async def _connect(port: int, exchange: _Exchange) -> None:
+    await asyncio.get_running_loop().create_connection(lambda: exchange, _HOST, port)
 
 
 class _Exchange(asyncio.Protocol):
@@ -194,8 +237,9 @@ def _request(port: int, ask: Ask, model: str) -> bytes:
             **ask.fields,
         }
     )
+    authorization = f"Authorization: Bearer {ask.key}\r\n" if ask.key else ""
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {_HOST}:{port}\r\nConnection: close\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {_HOST}:{port}\r\nConnection: close\r\n{authorization}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -205,8 +249,16 @@ def _read(received: list[tuple[float, bytes]], sent_s: float, ended_s: float, *,
     raw = b"".join(data for _, data in received)
     status = int(raw[9:12]) if raw.startswith(b"HTTP/1.1 ") else 0
     if status != 200:
-        _, _, body = raw.partition(b"\r\n\r\n")
-        return Answer(status=status, sent_s=sent_s, ended_s=ended_s, error=body.decode(errors="replace"))
+        head, _, body = raw.partition(b"\r\n\r\n")
+        retry = re.search(rb"\r\nretry-after: ([0-9]+)", head)
+        return Answer(
+            status=status,
+            sent_s=sent_s,
+            ended_s=ended_s,
+            error=body.decode(errors="replace"),
+            has_left=has_left,
+            retry_after_s=float(retry[1]) if retry else 0,
+        )
     reading = _Reading()
     for at_s, line in _lines(received):
         if line.startswith(b"data: {"):

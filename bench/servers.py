@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import json
 import os
 import platform
 import signal
@@ -17,7 +19,7 @@ from typing import IO
 
 import psutil
 
-from bench.client import Ask, Load, run
+from bench.client import Ask, Load, Loop, run, run_loops
 from bench.harness import Options
 from bench.machine import tree_cpu_s
 
@@ -40,6 +42,10 @@ class Server:
         """Send requests and wait for the answers."""
         return run(self.port, asks, model=self.model)
 
+    def run_loops(self, loops: Sequence[Loop], duration_s: float) -> list[Load]:
+        """Clients that always have a request under way, for a while."""
+        return run_loops(self.port, loops, model=self.model, duration_s=duration_s)
+
     def cpu_s(self) -> float:
         """Used by the server and everything it started."""
         return tree_cpu_s(self.process)
@@ -61,9 +67,20 @@ class Server:
 
 @contextmanager
 def completionist(
-    options: Options, *, streams: int | None, context_tokens: int | None, cache_bytes: int | None = None
+    options: Options,
+    *,
+    streams: int | None,
+    context_tokens: int | None,
+    cache_bytes: int | None = None,
 ) -> Iterator[Server]:
     """Our server with the model of `options`; None leaves a size to it."""
+    sizes = {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens, "CACHE_BYTES": cache_bytes}
+    with _completionist(options, sizes, {}) as server:
+        yield server
+
+
+@contextmanager
+def _completionist(options: Options, sizes: Mapping[str, int | None], more: Mapping[str, str]) -> Iterator[Server]:
     port = free_port()
     environment = {
         "COMPLETIONIST_MODEL": str(options.model.path),
@@ -72,10 +89,19 @@ def completionist(
         "COMPLETIONIST_ENGINE__THREADS": str(options.threads),
         "COMPLETIONIST_LOG__LEVEL": "warning",
     }
-    sizes = {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens, "CACHE_BYTES": cache_bytes}
     environment |= {f"COMPLETIONIST_ENGINE__{name}": str(size) for name, size in sizes.items() if size is not None}
     command = [sys.executable, "-m", "completionist", "serve"]
+    environment |= more
     with started(command, port, "/health/ready", model=options.model.path.stem, environment=environment) as server:
+        yield server
+
+
+@contextmanager
+def with_keys(options: Options, keys: Sequence[str], *, streams: int, context_tokens: int) -> Iterator[Server]:
+    """Our server for these keys; each has a project of its name."""
+    listed = [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "project": key} for key in keys]
+    more = {"COMPLETIONIST_KEYS": json.dumps(listed)}
+    with _completionist(options, {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens}, more) as server:
         yield server
 
 

@@ -10,16 +10,18 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 import uvloop
 
 from completionist import ids
 from completionist.api.attend import Drain
-from completionist.api.auth import Keys
 from completionist.api.decoder import Decoder
 from completionist.api.hosts import Hosts
+from completionist.api.keyring import Keyring
+from completionist.api.ledger import Ledger
+from completionist.api.limiter import Limiter
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.chat.attached import Attachments
@@ -41,12 +43,15 @@ from completionist.metrics import HasLoad, Metrics
 from completionist.models.hearing import hearing_directory, hearing_models
 from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.models.speech import speech_directory, speech_model
-from completionist.settings import ServedSettings, ServerSettings, Settings
+from completionist.settings import ServedSettings, ServerSettings, Settings, is_loopback
+from completionist.store.access import AccessBook
 from completionist.store.directory import FileDirectory
 from completionist.store.files import Files
+from completionist.store.sql.books import SqlBooks, has_usable_key
 from completionist.store.sql.file_rows import SqlFileRows
 from completionist.store.sql.place import files_directory
 from completionist.store.sql.store import SqlStore
+from completionist.store.usage import UsageBook
 from completionist.types.request import Reading
 
 _log = logging.getLogger(__name__)
@@ -63,6 +68,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     card: ModelCard
     is_scripted: bool
     needs_key: bool
+    n_keys: int
+    """Keys that would let somebody in."""
 
 
 class CannotListen(OperatorError):
@@ -76,8 +83,24 @@ class CannotListen(OperatorError):
         super().__init__(f"cannot listen on {host}:{port}: {reason}")
 
 
+class PublicWithoutKey(OperatorError):
+    """Whoever reaches the address could use the server."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"refusing to listen on {host} without an API key: make one with 'completionist keys create' or add [[keys]], "
+            "bind to 127.0.0.1, or put a proxy that authenticates in front of a loopback bind"
+        )
+
+
 class Engine(TokenEngine, HasLoad, Protocol):
     """A token engine whose load can be read."""
+
+
+class Books(AccessBook, UsageBook, Protocol):
+    """Where keys, projects and usage are kept."""
 
 
 class OneModel:
@@ -119,6 +142,8 @@ def serve(settings: Settings, model: Loading | Script, announce: Callable[[Servi
     `announce` is called once connections are accepted. Returns the exit code: 0 where every answer was complete.
     Raises `OperatorError` for what stands in the way of a start.
     """
+    if not (is_loopback(settings.server.host) or settings.keys or has_usable_key(settings.store.url)):
+        raise PublicWithoutKey(settings.server.host)
     answering = _loaded(model) if isinstance(model, Loading) else _scripted(settings, model)
     with (
         _listener(settings.server) as listener,
@@ -147,7 +172,9 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
         await engine.close()
 
 
-def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore, media: Media) -> Services:
+def wire(
+    settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore, *, media: Media, books: Books
+) -> Services:
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
     attachments = Attachments(files, store, media, settings.documents)
@@ -156,7 +183,13 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStor
         metrics.watch(engine, served.id)
     metrics.watch_store(store)
     return Services(
-        chat=ChatService(backends, store, settings.store, Stages(attachments, media)),
+        chat=ChatService(
+            backends,
+            store,
+            settings.store,
+            Stages(attachments, media),
+            queue_requests=settings.engine.queue_requests,
+        ),
         decoder=Decoder(
             Reading(
                 unknown={served.id: served.profile.unknown for served in backends.models()},
@@ -169,11 +202,14 @@ def wire(settings: Settings, backends: Backends, engine: HasLoad, store: SqlStor
         file_settings=settings.files,
         has_engine=lambda: engine.is_ready,
         hosts=Hosts(settings.server),
-        keys=Keys(settings.keys),
+        keyring=Keyring(settings.keys, books),
+        ledger=Ledger(books),
+        limiter=Limiter(settings.limits),
         media=media,
         metrics=metrics,
         settings=settings.server,
         store=store,
+        usage=books,
     )
 
 
@@ -257,16 +293,30 @@ async def _serve(
         backend = LocalBackend(engine, model.said)
         parts.push_async_callback(backend.close)
         served = with_profile(model.served, settings)
-        services = wire(settings, OneModel(backend, served), engine, store, open_media(settings))
+        services = wire(
+            settings, OneModel(backend, served), engine, store, media=open_media(settings), books=SqlBooks(store)
+        )
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
         parts.push_async_callback(services.files.close)
         parts.push_async_callback(services.media.close)
         services.files.start()
+        await services.keyring.start()
+        parts.push_async_callback(services.keyring.close)
+        services.ledger.start()
+        parts.push_async_callback(services.ledger.close)
 
         def on_listening(port: int) -> None:
             host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
             url = f"http://{host}:{port}"
-            announce(Serving(url=url, card=engine.card, is_scripted=model.is_scripted, needs_key=bool(settings.keys)))
+            announce(
+                Serving(
+                    url=url,
+                    card=engine.card,
+                    is_scripted=model.is_scripted,
+                    needs_key=services.keyring.must_show_one,
+                    n_keys=services.keyring.n_good,
+                )
+            )
 
         gc.collect()
         gc.freeze()  # what is here now stays: a full collection need not walk it while answers wait

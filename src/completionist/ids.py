@@ -52,6 +52,16 @@ def is_file_id(text: str) -> bool:
     return re.fullmatch(r"file-[0-9A-Za-z]{22}", text) is not None
 
 
+def api_key() -> str:
+    """`sk-` + 48 base62 characters: more than anybody could guess, so that a plain digest of it may be kept."""
+    return "sk-" + _base62(48)
+
+
+def api_key_id() -> str:
+    """`key_` + 16 base62 characters."""
+    return "key_" + _base62(16)
+
+
 def database_name() -> str:
     """32 hex digits, by which a database is known for ever."""
     return secrets.token_hex(16)

@@ -11,15 +11,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from completionist.types.caller import ServiceTier
 from completionist.types.files import FilePurpose
+from completionist.types.scopes import DEFAULT_SCOPES, Scope
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 Dialect = Literal["harmony", "deepseek", "mistral", "gemma", "llama3", "hermes", "plain"]
+
+PROJECT_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+"""Of projects and organisations."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
 
@@ -172,6 +176,32 @@ class HearingSettings(Section):
     """Of one part."""
 
 
+class KeyLimits(Section):
+    """What one key may ask for, unless it says otherwise itself: generous, so that there is always a limit to show."""
+
+    requests_per_minute: int = Field(default=1_000_000, ge=1)
+    tokens_per_minute: int = Field(default=1_000_000_000, ge=1)
+    concurrent_requests: int | None = Field(default=None, ge=1)
+
+
+class SharedLimits(Section):
+    """What several keys, or a part of one, may ask for together; None: there is no limit."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    concurrent_requests: int | None = Field(default=None, ge=1)
+
+
+class LimitSettings(Section):
+    """Rates and concurrency."""
+
+    key: KeyLimits = KeyLimits()
+    project: SharedLimits = SharedLimits()
+    """All keys of a project, unless the project says otherwise."""
+    end_user: SharedLimits = SharedLimits()
+    """Each end user that requests of one key name."""
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -181,10 +211,21 @@ class KeySettings(Section):
     """One API key: only its digest is kept."""
 
     sha256: Sha256
-    project: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))]
-    organization: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))] = "default"
+    project: Annotated[str, StringConstraints(pattern=re.compile(PROJECT_NAME))]
+    organization: Annotated[str, StringConstraints(pattern=re.compile(PROJECT_NAME))] = "default"
     service_tier: ServiceTier = "default"
     """What serves requests that name no tier; only with `scale` may they name that one."""
+    scopes: tuple[Scope, ...] = tuple(sorted(DEFAULT_SCOPES))
+    """What it may do."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """None, here and below: `limits.key` says it."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    concurrent_requests: int | None = Field(default=None, ge=1)
+
+    @property
+    def id(self) -> str:
+        """By which usage and the log know it."""
+        return f"key_{self.sha256[:16]}"
 
 
 class Settings(BaseSettings):
@@ -206,6 +247,7 @@ class Settings(BaseSettings):
     documents: DocumentSettings = DocumentSettings()
     speech: SpeechSettings = SpeechSettings()
     hearing: HearingSettings = HearingSettings()
+    limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 
@@ -213,15 +255,6 @@ class Settings(BaseSettings):
         """What is said of `model`. `dialect` is what it speaks where nothing is."""
         said = self.served.get(model, ServedSettings())
         return said if said.dialect else said.model_copy(update={"dialect": dialect})
-
-    @model_validator(mode="after")
-    def _public_bind_needs_a_key(self) -> Settings:
-        if not self.keys and not is_loopback(self.server.host):
-            raise ValueError(
-                f"refusing to listen on {self.server.host} without an API key: add [[keys]], "
-                "bind to 127.0.0.1, or put a proxy that authenticates in front of a loopback bind"
-            )
-        return self
 
     @classmethod
     def settings_customise_sources(

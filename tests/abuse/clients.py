@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from tests.abuse.invariants import CREATE, Abuse
+from tests.abuse.invariants import CREATE, FLOOD_KEY, NEVER_END, Abuse
 from tests.support import raw
 from tests.support.server import eventually
 
@@ -41,6 +41,13 @@ def come_and_go(abuse: Abuse, n: int) -> None:
         for _ in range(n):
             sock = stack.enter_context(raw.connection(abuse.port))
             sock.sendall(abuse.request("POST", CREATE, body=abuse.body()))
+
+
+def flood(abuse: Abuse, n: int) -> list[raw.Reply]:
+    """The answers to `n` requests of the key that floods, all at once."""
+    replies: list[raw.Reply] = []
+    together(*[lambda: replies.append(abuse.create(key=FLOOD_KEY, logit_bias=NEVER_END, max_completion_tokens=20))] * n)
+    return replies
 
 
 def fill_grammars(abuse: Abuse, i: int) -> None:

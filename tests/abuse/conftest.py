@@ -11,8 +11,17 @@ from functools import partial
 import pytest
 
 from completionist.settings import EngineSettings, FileSettings, KeySettings, ServerSettings, Settings
-from tests.abuse.clients import come_and_go, fill_grammars, together, unread_streams
-from tests.abuse.invariants import CREATE, FILES, KEY, OTHER_KEY, Abuse, invariants_of
+from tests.abuse.clients import come_and_go, fill_grammars, flood, together, unread_streams
+from tests.abuse.invariants import (
+    CREATE,
+    FILES,
+    FLOOD_CONCURRENT,
+    FLOOD_KEY,
+    KEY,
+    OTHER_KEY,
+    Abuse,
+    invariants_of,
+)
 from tests.abuse.served import Served, serving_file, serving_model, serving_script
 from tests.engine.tiny_models import write_sliding_window
 from tests.support.documents import file_part
@@ -24,9 +33,15 @@ if sys.platform != "linux":
 CONTEXT_TOKENS = 256
 N_STREAMS = 4
 
-KEYS = tuple(
-    KeySettings(sha256=hashlib.sha256(key.encode()).hexdigest(), project=project)
-    for key, project in ((KEY, "tides"), (OTHER_KEY, "others"))
+
+def _key(key: str, project: str, **limits: int) -> KeySettings:
+    return KeySettings(sha256=hashlib.sha256(key.encode()).hexdigest(), project=project, **limits)
+
+
+KEYS = (
+    _key(KEY, "tides"),
+    _key(OTHER_KEY, "others"),
+    _key(FLOOD_KEY, "flood", concurrent_requests=FLOOD_CONCURRENT),
 )
 MODEL_SETTINGS = Settings(
     server=ServerSettings(port=0),
@@ -129,6 +144,7 @@ def _warm(served: Served) -> Abuse:
     client = Abuse(served)
     text = "x" + " a" * (CONTEXT_TOKENS - 60)
     together(*[client.create] * N_STREAMS, lambda: client.create(messages=[{"role": "user", "content": text}]))
+    flood(client, 20 * N_STREAMS)
     client.create(n=32, logprobs=True, top_logprobs=20, max_completion_tokens=1)
     for _ in range(3):
         together(*[lambda: client.create(stop=["x" * 2**18] * 4)] * 2)

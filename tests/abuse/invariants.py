@@ -24,6 +24,9 @@ CREATE = "/v1/chat/completions"
 FILES = "/v1/files"
 KEY = "sk-proj-0123456789abcdef-last"
 OTHER_KEY = "sk-proj-fedcba9876543210-last"
+FLOOD_KEY = "sk-proj-00112233445566778899-flood"
+FLOOD_CONCURRENT = 6
+"""Requests of it that may be under way."""
 SECRET = "The zebras of Zierikzee"
 """In every prompt of `Abuse.create`; in no log."""
 NEVER_END = {"0": -100, "2": -100}

@@ -1,7 +1,8 @@
-"""Rows 40 to 42, 45 and 46: keys, browsers, public addresses."""
+"""Rows 40 to 42 and 45 to 47: keys, browsers, public addresses, and what is logged."""
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from completionist.api.routes import ROUTES
+from completionist.cli import run
 from completionist.settings import DEFAULT_MODEL
 from tests.abuse.invariants import CREATE, KEY, OTHER_KEY, Abuse
 from tests.support import raw
+from tests.support.server import eventually
 
 WRONG = "sk-proj-0123456789abcdef-lost"
 
@@ -129,5 +132,52 @@ def test_row_46_a_public_address_without_a_key(host: str, tmp_path: Path) -> Non
         )
     assert refused.returncode != 0
     assert refused.stdout == ""
-    for way_out in ("[[keys]]", "127.0.0.1", "proxy"):
+    for way_out in ("keys create", "[[keys]]", "127.0.0.1", "proxy"):
         assert way_out in refused.stderr
+
+
+NASTY = "a\r\nb\x1b[2J\u202ec\x7f\u2028<script>"
+
+
+def test_row_47_what_clients_name_is_one_escaped_line(abuse: Abuse) -> None:
+    """The invariants: every request has exactly one line, and all of it is printable."""
+    replies = [
+        abuse.create(user=NASTY, metadata={NASTY[:20]: NASTY}),
+        abuse.create(safety_identifier=NASTY),
+        abuse.create(model=NASTY),
+        abuse.create(model=NASTY + "x" * 2**20),
+        abuse.get("/" + "%0d%0a%1b%5b2J" + "x" * 1000),
+        abuse.get("/v1/models", f"X-Client-Request-Id: {'x' * 500}", "User-Agent: <script>alert(1)</script>"),
+    ]
+    assert [reply.status for reply in replies] == [200, 200, 404, 404, 404, 200]
+
+
+def test_row_40_keys_of_the_database(abuse: Abuse, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Deleted, revoked and expired ones are wrong keys like any other; a rotated one is the new key alone."""
+    config = tmp_path / "completionist.toml"
+    config.write_text(f"[store]\nurl = 'sqlite:///{abuse.served.directory}/completionist/completionist.db'\n")
+
+    def command(*arguments: str) -> dict[str, str]:
+        assert run([*arguments, "--config", str(config)]) == 0
+        printed = capsys.readouterr().out
+        return json.loads(printed) if printed.startswith("{") else {}
+
+    def eventually_answers(key: str, status: int) -> None:
+        eventually(lambda: Abuse(abuse.served).get("/v1/models", key=key).status == status)
+
+    deleted, revoked, rotated = (command("keys", "create", "--json") for _ in range(3))
+    expired = command("keys", "create", "--expires", "3s", "--json")
+    for made in (deleted, revoked, rotated):
+        eventually_answers(made["key"], 200)
+    command("keys", "delete", deleted["id"])
+    command("keys", "revoke", revoked["id"])
+    new = command("keys", "rotate", rotated["id"], "--json")
+    eventually_answers(new["key"], 200)
+    for made in (deleted, revoked, rotated, expired):
+        eventually_answers(made["key"], 401)
+        refused = abuse.get("/v1/models", key=made["key"])
+        assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+        assert made["key"] not in refused.error["message"]
+        assert made["key"] not in abuse.served.log_text()
+    for made in (new, revoked, expired):
+        command("keys", "delete", made["id"])

@@ -1,25 +1,26 @@
-"""Rows 48 and 49: clients that leave, and clients that do not read."""
+"""Rows 48 to 50: clients that leave, clients that do not read, and clients that flood."""
 
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import ExitStack
 
 import pytest
 
-from tests.abuse.clients import unread_streams
+from tests.abuse.clients import flood, unread_streams
 from tests.abuse.conftest import CONTEXT_TOKENS, N_STREAMS
-from tests.abuse.invariants import CREATE, NEVER_END, Abuse
+from tests.abuse.invariants import CHEAP_S, CREATE, FLOOD_CONCURRENT, FLOOD_KEY, KEY, NEVER_END, OTHER_KEY, Abuse
 from tests.abuse.served import watch_peak
 from tests.support import raw
 from tests.support.server import eventually
 
 
-def begin(abuse: Abuse, stack: ExitStack, **fields: object) -> socket.socket:
+def begin(abuse: Abuse, stack: ExitStack, *, key: str = KEY, **fields: object) -> socket.socket:
     """Send a request that lasts, on a connection that ends with `stack`."""
     long = {"max_completion_tokens": CONTEXT_TOKENS, "logit_bias": NEVER_END, **fields}
     sock = stack.enter_context(raw.connection(abuse.port))
-    sock.sendall(abuse.request("POST", CREATE, body=abuse.body(**long)))
+    sock.sendall(abuse.request("POST", CREATE, body=abuse.body(**long), key=key))
     return sock
 
 
@@ -88,3 +89,32 @@ def test_row_49_clients_that_never_read(limited: Abuse, n_times: int) -> None:
             assert events[-1] == "[DONE]"
             assert sum('"content":"x' in event for event in events) == 20
     assert growth_bytes() < n_clients * 256 * 2**10
+
+
+def test_row_50_a_key_that_floods_beside_another_one(abuse: Abuse) -> None:
+    """What it may have under way is answered, the rest is refused, and the other key is served meanwhile. How fast that is
+    depends on the machine: bench/flood.py measures it."""
+    flooding = threading.Thread(target=lambda: replies.extend(flood(abuse, 20 * N_STREAMS)))
+    replies: list[raw.Reply] = []
+    flooding.start()
+    for _ in range(3):
+        assert abuse.create(key=OTHER_KEY).status == 200
+    flooding.join()
+    refused = [reply for reply in replies if reply.status != 200]
+    assert len(replies) - len(refused) >= FLOOD_CONCURRENT
+    assert refused
+    for reply in refused:
+        assert (reply.status, reply.error["type"], reply.error["code"]) == (429, "requests", "rate_limit_exceeded")
+        assert reply.headers["retry-after"] == "1"
+
+
+def test_row_50_a_refusal_is_cheap(abuse: Abuse) -> None:
+    with ExitStack() as stack:
+        for _ in range(FLOOD_CONCURRENT):
+            begin(abuse, stack, stream=True, key=FLOOD_KEY)
+        eventually(lambda: abuse.served.metric("num_requests_running") == N_STREAMS)
+        api = abuse.served.api.cpu_times()
+        statuses = {abuse.create(key=FLOOD_KEY).status for _ in range(20)}
+        spent = abuse.served.api.cpu_times()
+    assert statuses == {429}
+    assert (spent.user + spent.system - api.user - api.system) / 20 < CHEAP_S

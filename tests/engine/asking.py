@@ -49,12 +49,19 @@ def prompt(
 
 
 def request(
-    request_id: int, *, tokens: list[int], project: str = "default", tier: Tier = "default", arrived_s: float = 0.0
+    request_id: int,
+    *,
+    tokens: list[int],
+    project: str = "default",
+    key: str = "",
+    tier: Tier = "default",
+    arrived_s: float = 0.0,
 ) -> Request:
     """A request as the worker keeps it, with one choice."""
     return Request(
         id=request_id,
         project=project,
+        key=key,
         tier=tier,
         arrived_s=arrived_s,
         tokens=tokens,

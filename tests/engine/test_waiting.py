@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from completionist.engine.base import Tier
-from completionist.engine.llama.sequence import Request
-from completionist.engine.llama.waiting import AGEING_S, WaitingRoom
+from completionist.engine.llama.sequence import Account, Request
+from completionist.engine.llama.waiting import AGEING_S, ASKING_S, WaitingRoom
 from tests.engine.asking import request
 
 
@@ -17,7 +17,7 @@ def room(*requests: Request, max_waiting: int = 100) -> WaitingRoom:
     return waiting
 
 
-def order(waiting: WaitingRoom, now_s: float = 0.0, running: Counter[str] | None = None) -> list[int]:
+def order(waiting: WaitingRoom, now_s: float = 0.0, running: Counter[Account] | None = None) -> list[int]:
     return [one.id for one in waiting.in_order(now_s, running or Counter())]
 
 
@@ -41,7 +41,36 @@ def test_nothing_starves() -> None:
 
 def test_the_project_with_least_running_is_next() -> None:
     busy, idle = request(1, tokens=[1], project="busy"), request(2, tokens=[1], project="idle", arrived_s=9.0)
-    assert order(room(busy, idle), 9.0, Counter(busy=3, idle=1)) == [2, 1]
+    assert order(room(busy, idle), 9.0, Counter({("busy", ""): 3, ("idle", ""): 1})) == [2, 1]
+
+
+def test_the_key_with_least_running_is_next_within_a_project() -> None:
+    busy, idle = request(1, tokens=[1], key="busy"), request(2, tokens=[1], key="idle", arrived_s=9.0)
+    assert order(room(busy, idle), 9.0, Counter({("default", "busy"): 3, ("default", "idle"): 1})) == [2, 1]
+
+
+def test_a_long_queue_of_ones_own_makes_nobody_climb() -> None:
+    flood, other = [of_tier(i, "default") for i in range(2)], request(9, tokens=[1], key="other", arrived_s=AGEING_S)
+    waiting = room(*flood, other)
+    waiting.starts(flood[0], AGEING_S - 1)  # its turn came a second ago
+    assert order(waiting, AGEING_S, Counter({("default", ""): 15})) == [9, 0, 1]
+
+
+def test_the_last_free_stream_is_for_who_asks_and_holds_none() -> None:
+    flood, now_s = request(1, tokens=[1], key="flood"), 100.0
+    waiting, running = room(flood), Counter({flood.account: 15})
+    assert waiting.leaves_room(flood, 1, running, now_s)  # nobody else is there
+    waiting.sees(("default", "other"), now_s)
+    assert waiting.leaves_room(flood, 2, running, now_s)
+    assert not waiting.leaves_room(flood, 1, running, now_s)
+    assert waiting.leaves_room(request(2, tokens=[1], key="other"), 1, running, now_s)
+    assert waiting.leaves_room(flood, 1, running + Counter({("default", "other"): 1}), now_s)
+    assert waiting.leaves_room(flood, 1, running, now_s + ASKING_S)
+
+
+def test_the_only_stream_is_for_whoever_comes() -> None:
+    waiting = room(request(1, tokens=[1], key="a"), request(2, tokens=[1], key="b"))
+    assert all(waiting.leaves_room(one, 1, Counter(), 0.0) for one in waiting.in_order(0.0, Counter()))
 
 
 def test_a_request_of_many_choices_does_not_hold_up_its_neighbours() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 import openai
 import pytest
 
-from completionist.chat.deltas import Closed, Delta, Opened, Text, Totals
+from completionist.chat.deltas import Closed, Delta, Opened, Tally, Text, Totals
 from completionist.engine.base import ModelCard, Prompt, TokenEngine, WorkerFault
 from completionist.engine.scripted import CARD, Crash, Move, Pause
 from completionist.errors import ServerError
@@ -112,7 +112,9 @@ class BrokenBackend:
 
     async def close(self) -> None: ...
 
-    async def deltas(self, _request: ChatRequest, _caller: Caller) -> AsyncGenerator[Delta]:
+    async def deltas(
+        self, _request: ChatRequest, _caller: Caller, _tally: Tally | None = None
+    ) -> AsyncGenerator[Delta]:
         for delta in self._deltas:
             if isinstance(delta, Exception):
                 raise delta

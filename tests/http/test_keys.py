@@ -10,6 +10,7 @@ import pytest
 
 from completionist.api.routes import ROUTES
 from completionist.settings import KeySettings, ServerSettings, Settings
+from completionist.types.scopes import OPEN_HERE, SCOPES, Scope
 from tests.conftest import Serve
 from tests.support import raw
 from tests.support.ask import ask
@@ -28,6 +29,7 @@ KEYED = Settings(
     keys=(
         KeySettings(sha256=digest(KEY), project="tides", organization="harbour"),
         KeySettings(sha256=digest(OTHER), project="other"),
+        *(KeySettings(sha256=digest(scope), project="other", scopes=(scope,)) for scope in SCOPES),
     ),
 )
 
@@ -121,6 +123,18 @@ def test_every_route_asks_for_a_key_or_is_on_the_list(keyed_server: RunningServe
         reply = raw.send(keyed_server.port, raw.request(route.method, path))
         is_open = (route.method, route.path) in open_to_all | open_here
         assert (reply.status == 401) is not is_open, route
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_key_does_what_its_scope_says_and_nothing_else(keyed_server: RunningServer, scope: Scope) -> None:
+    """Every row of the router's own table, with a key of one scope."""
+    for route in ROUTES:
+        if route.scope == "public" or route.scope in OPEN_HERE:
+            continue
+        path = route.path.replace("{model:path}", MODEL)
+        reply = raw.send(keyed_server.port, raw.request(route.method, path, f"Authorization: Bearer {scope}"))
+        is_missing = reply.status == 403 and f"Missing scopes: {route.scope}." in reply.error["message"]
+        assert is_missing is (route.scope != scope), route
 
 
 def test_the_key_is_checked_before_the_body_is_read(keyed_server: RunningServer) -> None:

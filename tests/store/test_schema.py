@@ -13,7 +13,8 @@ from alembic.script import ScriptDirectory
 from completionist.store.sql import database as database_module
 from completionist.store.sql.database import Database, has_sound_wal
 from completionist.store.sql.migrate import migrate, revision
-from completionist.store.sql.tables import REVISION, metadata
+from completionist.store.sql.schema import metadata
+from completionist.store.sql.tables import REVISION
 from tests.store.databases import KindOfDatabase
 
 MIGRATIONS = Path(database_module.__file__).parent / "migrations"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from completionist.chat.deltas import Closed, Delta, Opened, Text, Totals
+from completionist.chat.deltas import Closed, Delta, Opened, Tally, Text, Totals
 from completionist.engine.base import (
     Accepted,
     ControlToken,
@@ -40,7 +40,7 @@ class DirectBackend:
     def can_think(self) -> bool:
         return False
 
-    async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
+    async def deltas(self, request: ChatRequest, caller: Caller, _: Tally | None = None) -> AsyncGenerator[Delta]:
         n = request.n or 1
         generation = self._engine.submit(_prompt(request, caller, n))
         n_prompt_tokens = n_tokens = 0

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -25,7 +25,10 @@ from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
 from completionist.media.workers import Media
 from completionist.settings import LogSettings, ServerSettings, Settings
+from completionist.store.access import Access
+from completionist.store.sql.books import SqlBooks
 from completionist.store.sql.store import SqlStore
+from completionist.store.usage import Counts, UsageOf, UsageQuery, UsageTotals
 from tests.support.guard import LoopGuard
 
 T = TypeVar("T")
@@ -33,6 +36,23 @@ T = TypeVar("T")
 MODEL = CARD.name
 SETTINGS = Settings(server=ServerSettings(port=0, drain_timeout_s=0))
 CREATED = 1_790_000_000
+
+
+class _NothingKept:
+    """The books of servers without a database."""
+
+    async def version(self) -> int:
+        return 0
+
+    async def load(self) -> Access:
+        return Access()
+
+    async def add(self, rows: Sequence[tuple[UsageOf, Counts]]) -> None:
+        """It is forgotten."""
+
+    async def report(self, query: UsageQuery) -> list[UsageTotals]:
+        del query
+        return []
 
 
 class RunningServer:
@@ -102,7 +122,12 @@ class RunningServer:
         self.media = open_media(settings)
         self.media.speaker = speaker or self.media.speaker
         self.media.listener = listener or self.media.listener
-        self.services = wire(settings, backends(answering, served), self.engine, self.store, self.media)
+        books = SqlBooks(self.store) if settings.store.url is not None else _NothingKept()
+        self.services = wire(
+            settings, backends(answering, served), self.engine, self.store, media=self.media, books=books
+        )
+        self.services.ledger.start()
+        await self.services.keyring.start()
         if settings.store.url is not None:
             self.services.files.start()
         socket_ = bind("127.0.0.1", 0, send_timeout_s=settings.server.send_timeout_s)
@@ -114,6 +139,8 @@ class RunningServer:
         await self.engine.close()
         await self.services.files.close()
         await self.services.media.close()
+        await self.services.keyring.close()
+        await self.services.ledger.close()
         await self.store.close()
 
 

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from completionist.api import problems
 from completionist.api.attend import ClientGone
+from completionist.api.auth import authenticate
 from completionist.api.exchange import Exchange, Outcome
 from completionist.api.limits import client_request_id
 from completionist.api.routes import ROUTES, Route, Table
@@ -43,7 +44,7 @@ class Application:
         services.hosts.check(headers.getlist("host"), headers.getlist("origin"))
         route, exchange.params = self._table.find(exchange.method, exchange.path)
         if route.scope != "public":
-            exchange.caller = services.keys.authenticate(headers, exchange.client_host, route.scope)
+            exchange.caller = authenticate(headers, exchange.client_host, route.scope, services.keyring)
             exchange.is_authenticated = True
         exchange.client_request_id = client_request_id(headers)
         if services.drain.is_draining and route.scope != "public":

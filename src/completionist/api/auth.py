@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Sequence
-from typing import Literal
-
 from starlette.datastructures import Headers
 
-from completionist.errors import IncorrectKey, MismatchedHeader, MissingKey
-from completionist.settings import KeySettings, is_loopback
+from completionist.api.keyring import Keyring
+from completionist.errors import MismatchedHeader, MissingKey, MissingScope
+from completionist.settings import is_loopback
 from completionist.types.caller import Caller
-
-Scope = Literal[
-    "public",
-    "operations",
-    "model.read",
-    "model.request",
-    "completions.read",
-    "completions.write",
-    "files.read",
-    "files.write",
-]
-"""What a route asks of its caller: nothing; to be on this machine or to have a key; a key, where keys are configured."""
+from completionist.types.scopes import OPEN_HERE, Scope
 
 
-class Keys:
-    """The configured API keys. Only digests are kept, and compared in constant time."""
-
-    def __init__(self, keys: Sequence[KeySettings]) -> None:
-        self._callers = [
-            (k.sha256, Caller(project=k.project, organization=k.organization, service_tier=k.service_tier))
-            for k in keys
-        ]
-
-    def authenticate(self, headers: Headers, client_host: str, scope: Scope) -> Caller:
-        """Who asks. Raises `Unauthenticated`."""
-        if is_loopback(client_host) and (scope == "operations" or not self._callers):
-            caller = Caller()
-        else:
-            caller = self._holder(_bearer_key(headers))
-        _check_names(headers, caller)
-        return caller
-
-    def _holder(self, key: str) -> Caller:
-        digest = hashlib.sha256(key.encode("latin-1")).hexdigest()
-        found = [caller for sha256, caller in self._callers if hmac.compare_digest(sha256, digest)]
-        if not found:
-            raise IncorrectKey(key)
-        return found[0]
+def authenticate(headers: Headers, client_host: str, scope: Scope, keyring: Keyring) -> Caller:
+    """Who asks. Raises `Unauthenticated`, `MissingScope`; `StorageUnavailable` where it is not known who may."""
+    if is_loopback(client_host) and (scope in OPEN_HERE or not keyring.needs_key):
+        caller = keyring.anyone()
+    else:
+        caller = keyring.holder(_bearer_key(headers))
+    _check_names(headers, caller)
+    if scope not in caller.scopes:
+        raise MissingScope(scope)
+    return caller
 
 
 def _bearer_key(headers: Headers) -> str:

@@ -6,11 +6,13 @@ import asyncio
 
 import msgspec
 
+from completionist.api.attend import ClientGone
 from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.services import Services
 from completionist.chat.service import Answer
+from completionist.errors import EndUserBlocked, InvalidRequest
 from completionist.metrics import Metrics
 from completionist.store.base import Attempt
 from completionist.types.completion import ChatCompletion
@@ -22,22 +24,48 @@ _CHUNKS_AT_ONCE = 32
 
 async def create(exchange: Exchange, services: Services) -> None:
     """Answer one chat request (contract, sections 2, 5 and 6)."""
-    request, attempt = await _read_request(exchange, services)
-    exchange.end_user = request.safety_identifier or request.user
-    answer = services.chat.answer(request, exchange.caller, exchange.request_id)
-    async with claimed(exchange, services, attempt) as claim:
-        if claim.replay is not None:
-            await _replay(claim.replay, exchange, is_streamed=bool(request.stream))
-            return
-        answer.settles(claim.attempt)
-        await _answer(answer, exchange, services, is_streamed=bool(request.stream))
+    meter = exchange.meter = services.limiter.meter(exchange.caller)
+    try:
+        request, attempt = await _read_request(exchange, services)
+        answer = services.chat.answer(request, exchange.caller, exchange.request_id)
+    except InvalidRequest as error:
+        if error.status == 400:
+            meter.charge_request()
+        raise
+    with meter.admitted(request.model, exchange.end_user, answer.estimate()):
+        async with claimed(exchange, services, attempt) as claim:
+            if claim.replay is not None:
+                meter.settle(0)
+                await _replay(claim.replay, exchange, is_streamed=bool(request.stream))
+                return
+            answer.settles(claim.attempt)
+            try:
+                await _answer(answer, exchange, services, is_streamed=bool(request.stream))
+            except ClientGone:  # what was run for it counts all the same
+                _account(answer, exchange, services)
+                raise
+
+
+def _account(answer: Answer, exchange: Exchange, services: Services) -> None:
+    """Settle what was reserved, and write down what was run, if anything was."""
+    usage = exchange.usage = answer.usage
+    if exchange.meter is not None:
+        exchange.meter.settle(usage.total_tokens if usage else 0)
+    if usage is not None:
+        services.ledger.add(
+            exchange.caller,
+            model=answer.request.model,
+            served_model=answer.served_model,
+            end_user=exchange.end_user,
+            usage=usage,
+        )
 
 
 async def _answer(answer: Answer, exchange: Exchange, services: Services, *, is_streamed: bool) -> None:
     work = _stream(answer, exchange, services) if is_streamed else answer.whole()
     await services.drain.attend(work, exchange.receive)
+    _account(answer, exchange, services)
     completion = answer.completed()
-    exchange.usage = completion.usage
     _count(completion, exchange.elapsed_s, services.metrics)
     if exchange.events:
         await exchange.events.finish()
@@ -74,7 +102,11 @@ async def _read_request(exchange: Exchange, services: Services) -> tuple[ChatReq
     draft = await services.decoder.read(*parts)
     exchange.model = draft.model
     services.chat.backends.get(draft.model)  # 404 goes before what is wrong with the other fields (section 2.3)
-    return draft.request(), await read_attempt(exchange, parts)
+    request = draft.request()
+    exchange.end_user = request.safety_identifier or request.user
+    if exchange.end_user is not None and services.keyring.is_blocked(exchange.caller.project, exchange.end_user):
+        raise EndUserBlocked
+    return request, await read_attempt(exchange, parts)
 
 
 async def _stream(answer: Answer, exchange: Exchange, services: Services) -> None:

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from completionist import ids
 from completionist.api import sse
+from completionist.api.limiter import Meter
 from completionist.api.sse import EventStream
 from completionist.log import emit
 from completionist.types.caller import Caller
@@ -22,6 +23,8 @@ _logger = logging.getLogger(__name__)
 Outcome = Literal["completed", "refused", "failed", "cancelled"]
 
 _API_VERSION = b"2020-10-01"
+_METERED = frozenset({200, 400, 429})
+"""Answers that say what is left of the limits (contract, section 9.4)."""
 
 
 class Exchange:
@@ -46,6 +49,8 @@ class Exchange:
         self.model: str | None = None
         self.end_user: str | None = None
         """As the client names it: `safety_identifier`, else `user`."""
+        self.meter: Meter | None = None
+        """Of a create call."""
         self.usage: Usage | None = None
         self.status: int | None = None
         self.outcome: Outcome = "completed"
@@ -116,6 +121,7 @@ class Exchange:
             error_code=self.error_code,
             duration_ms=round(self.elapsed_s * 1000),
             project=self.caller.project if self.is_authenticated else None,
+            key=self.caller.key,
             model=self.model,
             end_user=self.end_user,
             prompt_tokens=usage.prompt_tokens if usage else None,
@@ -132,6 +138,8 @@ class Exchange:
                 (b"openai-organization", self.caller.organization.encode()),
                 (b"openai-project", self.caller.project.encode()),
             ]
+        if self.meter is not None and self.status in _METERED:
+            headers += self.meter.headers()
         if self.is_replayed:
             headers.append((b"idempotent-replayed", b"true"))
         return headers

@@ -34,7 +34,7 @@ def pairs(query: bytes) -> Pairs:
 def read_page(sent: Pairs, *, default_limit: int, max_limit: int, default_order: Order) -> Page:
     """The last of several wins. Raises `InvalidType`, `OutOfRange`, `InvalidValue`."""
     last = dict(sent)
-    limit = _limit(last["limit"], max_limit) if "limit" in last else default_limit
+    limit = read_limit(last["limit"], max_limit) if "limit" in last else default_limit
     order = last.get("order", default_order)
     if order not in _ORDERS:
         raise InvalidValue("order", order, tuple(_ORDERS))
@@ -49,7 +49,8 @@ def read_filters(sent: Pairs) -> Filters:
     return Filters(model=dict(sent).get("model"), metadata=metadata)
 
 
-def _limit(text: str, maximum: int) -> int:
+def read_limit(text: str, maximum: int) -> int:
+    """Raises `InvalidType`, `OutOfRange`."""
     if _INTEGER.fullmatch(text) is None:
         raise InvalidType("limit", expected="an integer", got="a string")
     limit = int(text)

@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 from starlette.routing import compile_path
 
-from completionist.api import completions, files, stored, system
-from completionist.api.auth import Scope
+from completionist.api import completions, files, stored, system, usage
 from completionist.api.exchange import Exchange
 from completionist.api.openapi import publish
 from completionist.api.services import Services
 from completionist.errors import MethodNotAllowed, UnknownURL
+from completionist.types.scopes import Access
 
 Handler = Callable[[Exchange, Services], Awaitable[None]]
 
@@ -28,7 +28,7 @@ class Route(NamedTuple):
     method: str
     path: str
     handler: Handler
-    scope: Scope
+    scope: Access
 
 
 ROUTES: tuple[Route, ...] = (
@@ -46,11 +46,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/models", system.list_models, "model.read"),
     Route("GET", "/v1/models/{model:path}", system.retrieve_model, "model.read"),
     Route("DELETE", "/v1/models/{model:path}", system.delete_model, "model.read"),
+    Route("GET", "/v1/organization/usage/completions", usage.completions, "usage.read"),
     Route("GET", "/openapi.json", publish(lambda: ROUTES), "public"),
     Route("GET", "/health", system.ready, "public"),
     Route("GET", "/health/live", system.live, "public"),
     Route("GET", "/health/ready", system.ready, "public"),
-    Route("GET", "/metrics", system.metrics, "operations"),
+    Route("GET", "/metrics", system.metrics, "metrics.read"),
 )
 
 

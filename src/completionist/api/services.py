@@ -8,14 +8,17 @@ from typing import Protocol
 import msgspec
 
 from completionist.api.attend import Drain
-from completionist.api.auth import Keys
 from completionist.api.decoder import Decoder
 from completionist.api.hosts import Hosts
+from completionist.api.keyring import Keyring
+from completionist.api.ledger import Ledger
+from completionist.api.limiter import Limiter
 from completionist.chat.service import ChatService
 from completionist.metrics import Metrics
 from completionist.settings import FileSettings, ServerSettings
 from completionist.store.base import CompletionStore
 from completionist.store.files import Files
+from completionist.store.usage import UsageBook
 
 
 class Closable(Protocol):
@@ -34,9 +37,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     has_engine: Callable[[], bool]
     """Whether a request would find an engine that runs."""
     hosts: Hosts
-    keys: Keys
+    keyring: Keyring
+    ledger: Ledger
+    limiter: Limiter
     media: Closable
     metrics: Metrics
     settings: ServerSettings
     file_settings: FileSettings
     store: CompletionStore
+    usage: UsageBook

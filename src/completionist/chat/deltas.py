@@ -100,6 +100,14 @@ class Totals(msgspec.Struct, frozen=True):
 Delta = Opened | Text | Reasoning | CallOpened | CallText | Spoken | Sound | Closed | Expiry | Totals
 
 
+class Tally:
+    """What has been run for one answer so far, also of one that comes to no end: written when its generator is closed."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        """None: nothing was run."""
+
+
 class ChatBackend(Protocol):
     """Answers chat requests for one model."""
 
@@ -113,7 +121,7 @@ class ChatBackend(Protocol):
         """Whether the model has a way of thinking before it answers."""
         ...
 
-    def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
+    def deltas(self, request: ChatRequest, caller: Caller, tally: Tally | None = None) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises `APIError` at the first step for what cannot be answered."""
         ...
 

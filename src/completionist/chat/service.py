@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -12,11 +12,13 @@ from completionist import ids
 from completionist.chat.attached import Attachments
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
-from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened
+from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened, Tally, Totals
+from completionist.chat.estimate import estimated_tokens
 from completionist.chat.fold import Folder, Head
 from completionist.chat.gate import reworded
 from completionist.chat.keep import Keeper
 from completionist.chat.profiles import OPEN, Profile
+from completionist.chat.room import Place, Room
 from completionist.chat.senses import Senses
 from completionist.chat.speech import is_spoken, spoken, wanted_of
 from completionist.chat.tiers import tier_of
@@ -24,7 +26,7 @@ from completionist.errors import ContextLengthExceeded, UnsupportedParameter
 from completionist.settings import StoreSettings
 from completionist.store.base import Attempt, CompletionStore
 from completionist.types.caller import Caller
-from completionist.types.completion import ChatCompletion
+from completionist.types.completion import ChatCompletion, Usage
 from completionist.types.request import ChatRequest
 
 
@@ -65,11 +67,22 @@ class Stages(msgspec.Struct, frozen=True):
 class ChatService:
     """Answers chat requests, and stores the answers that are to be kept."""
 
-    def __init__(self, backends: Backends, store: CompletionStore, settings: StoreSettings, stages: Stages) -> None:
+    def __init__(
+        self,
+        backends: Backends,
+        store: CompletionStore,
+        settings: StoreSettings,
+        stages: Stages,
+        *,
+        queue_requests: int,
+    ) -> None:
+        """`queue_requests`: how many requests may wait for one model."""
         self.backends = backends
         self._store = store
         self._stages = stages
         self._policy = settings.completions
+        self._queue_requests = queue_requests
+        self._rooms: dict[str, Room] = {}
 
     def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
         """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
@@ -77,7 +90,8 @@ class ChatService:
         profile = self.backends.profile(request.model)
         check(request, backend.card, profile, can_think=backend.can_think, senses=self._stages.senses)
         keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
-        return Answer(backend, request, caller, keeper=keeper, profile=profile, stages=self._stages)
+        room = self._rooms.setdefault(backend.card.name, Room(self._queue_requests))
+        return Answer(Model(backend, profile, room), request, caller, keeper, self._stages)
 
     def _is_stored(self, request: ChatRequest) -> bool:
         if request.store and self._policy == "never":
@@ -85,23 +99,24 @@ class ChatService:
         return self._policy == "by_default" if request.store is None else request.store
 
 
+class Model(NamedTuple):
+    """What answers the requests of one model."""
+
+    backend: ChatBackend
+    profile: Profile
+    room: Room
+
+
 class Answer:
     """One answer under way. Let it come once, `whole` or `streamed`; then it is `completed`, and stored if it was to be."""
 
-    def __init__(
-        self,
-        backend: ChatBackend,
-        request: ChatRequest,
-        caller: Caller,
-        *,
-        keeper: Keeper,
-        profile: Profile,
-        stages: Stages,
-    ) -> None:
-        self._profile = profile
+    def __init__(self, model: Model, request: ChatRequest, caller: Caller, keeper: Keeper, stages: Stages) -> None:
+        self._backend, self._profile, self._room = model
         self._stages = stages
-        self._backend = backend
-        self._request = request
+        self._place: Place
+        self._tally = Tally()
+        self._usage: Usage | None = None
+        self.request = request
         self._caller = caller
         self._keeper = keeper
         self._head = Head(
@@ -109,14 +124,14 @@ class Answer:
             created=ids.now_s(),
             model=request.model,
             service_tier=tier_of(request, caller),
-            system_fingerprint=backend.card.fingerprint,
+            system_fingerprint=self._backend.card.fingerprint,
         )
         self._folder = Folder(self._head, has_logprobs=bool(request.logprobs))
         self._n_open = request.n or 1
         self._sent: list[bytes] = []
         self._completion: ChatCompletion
         self.has_begun = False
-        """Whether some content has come, of a streamed answer."""
+        """Whether some content has come."""
 
     def settles(self, attempt: Attempt | None) -> None:
         """Before it is read: the completed answer is what `attempt` is to be answered with again."""
@@ -126,7 +141,7 @@ class Answer:
         """Let all of it come. Raises `APIError`."""
         async with self._deltas() as deltas:
             async for delta in deltas:
-                self._folder.add(delta)
+                self._fold(delta)
         await self._finish(self._as_json)
 
     @asynccontextmanager
@@ -158,34 +173,61 @@ class Answer:
             yield chunk
 
     def _write(self, delta: Delta, chunks: Chunks) -> list[bytes]:
-        self.has_begun = self.has_begun or not isinstance(delta, Opened)
         self._n_open -= isinstance(delta, Closed)
-        self._folder.add(delta)
+        self._fold(delta)
         written = chunks.write(delta)
         if self._keeper.attempt is not None:
             self._sent += written
         return written
 
+    def _fold(self, delta: Delta) -> None:
+        if not (self.has_begun or isinstance(delta, Opened)):
+            self.has_begun = True
+            self._place.begin()
+        if isinstance(delta, Totals):
+            self._usage = delta.usage
+        self._folder.add(delta)
+
     def completed(self) -> ChatCompletion:
         """The answer, once it has been read."""
         return self._completion
 
+    @property
+    def usage(self) -> Usage | None:
+        """What was run for it, once it is over, be it whole or not; None: nothing."""
+        return self._usage or self._tally.usage
+
+    def estimate(self) -> int:
+        """Tokens that it may come to (contract, section 9.5)."""
+        return estimated_tokens(self.request, self._backend.card.context_tokens)
+
+    @property
+    def served_model(self) -> str:
+        """Which model it was, whatever the request called it."""
+        return self._backend.card.name
+
     @asynccontextmanager
     async def _deltas(self) -> AsyncIterator[AsyncIterator[Delta]]:
-        """Raises `StorageUnavailable` before anything runs where the answer could not be stored."""
-        await self._keeper.check()
-        request = await self._stages.attachments.in_text(self._request, self._caller.project)
-        async with (
-            aclosing(self._backend.deltas(request, self._caller)) as written,
-            aclosing(self._spoken(written)) as deltas,
-        ):
-            try:
-                yield deltas
-            except ContextLengthExceeded as error:
-                raise reworded(error, self._profile) from None
+        """Raises `Overloaded`, or `StorageUnavailable` where the answer could not be stored, before anything runs."""
+        with self._room.place(
+            self._caller,
+            tier_of(self.request, self._caller),
+            n_choices=self.request.n or 1,
+            n_streams=self._backend.card.streams,
+        ) as self._place:
+            await self._keeper.check()
+            request = await self._stages.attachments.in_text(self.request, self._caller.project)
+            async with (
+                aclosing(self._backend.deltas(request, self._caller, self._tally)) as written,
+                aclosing(self._spoken(written)) as deltas,
+            ):
+                try:
+                    yield deltas
+                except ContextLengthExceeded as error:
+                    raise reworded(error, self._profile) from None
 
     def _spoken(self, written: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
-        wanted = wanted_of(self._request, self._caller.project, self._head.created)
+        wanted = wanted_of(self.request, self._caller.project, self._head.created)
         return written if wanted is None else spoken(written, wanted, self._stages.senses.speaker)
 
     async def _finish(self, sent: Callable[[], bytes]) -> None:
@@ -197,14 +239,14 @@ class Answer:
         return msgspec.json.encode(self._completion)
 
     def _chunks(self) -> Chunks:
-        options = self._request.stream_options
+        options = self.request.stream_options
         return Chunks(
             self._head,
-            has_logprobs=bool(self._request.logprobs),
+            has_logprobs=bool(self.request.logprobs),
             include_usage=bool(options and options.include_usage),
             include_obfuscation=options is None or options.include_obfuscation is not False,
-            may_call=may_call(self._request),
-            is_spoken=is_spoken(self._request),
+            may_call=may_call(self.request),
+            is_spoken=is_spoken(self.request),
         )
 
 

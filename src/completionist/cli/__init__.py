@@ -39,6 +39,12 @@ COMMANDS = {
     "rm": Command("models", "Remove a model that was pulled from this machine."),
     "voices": Command("voices", "The voices that answers are spoken with."),
     "hearing": Command("hearing", "What understands speech in messages."),
+    "keys": Command("keys", "API keys: who may ask, and for what."),
+    "projects": Command("projects", "Projects: what belongs together, and what it may take."),
+    "usage": Command("usage", "Show requests and tokens as the database has them."),
+    "block": Command("block", "Refuse the requests of an end user with 403, within seconds."),
+    "unblock": Command("block", "Answer an end user again."),
+    "blocked": Command("block", "List the end users who are blocked."),
     "db": Command("db", "The database of stored completions."),
     "export": Command(
         "transfer", "Write stored completions as JSON lines, oldest first, one completion after the other."

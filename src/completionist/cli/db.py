@@ -31,10 +31,15 @@ class CannotReach(OperatorError):
 
 
 @contextmanager
-def opened(config: Path | None, url: str | None = None) -> Iterator[Database]:
-    """The database of the settings, or another one; what goes wrong with it ends the command with one line."""
+def opened(config: Path | None, url: str | None = None, *, migrates: bool = False) -> Iterator[Database]:
+    """The database of the settings, or another one; what goes wrong with it ends the command with one line.
+
+    `migrates`: its schema is brought up to date first.
+    """
     database = Database(url or database_url(read_settings({}, config).store.url), is_patient=True)
     try:
+        if migrates:
+            bring_up(database)
         yield database
     except StorageUnavailable as error:
         reason = str(getattr(error.__cause__, "orig", None) or error.__cause__).partition("\n")[0]

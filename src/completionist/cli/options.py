@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from completionist.types.limits import Limits
+
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -34,3 +36,17 @@ Model = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+RequestsPerMinute = Annotated[int | None, typer.Option(min=1, help="Requests a minute.")]
+TokensPerMinute = Annotated[int | None, typer.Option(min=1, help="Tokens a minute, of prompts and answers.")]
+ConcurrentRequests = Annotated[int | None, typer.Option(min=1, help="Requests under way at the same time.")]
+
+
+def shown_limits(limits: Limits) -> str:
+    """In one cell of a list."""
+    said = {
+        "requests/min": limits.requests_per_minute,
+        "tokens/min": limits.tokens_per_minute,
+        "at once": limits.concurrent_requests,
+    }
+    return ", ".join(f"{value:,} {name}" for name, value in said.items() if value is not None) or "-"

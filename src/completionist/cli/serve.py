@@ -88,7 +88,7 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
         "context": f"{_streams(card)} (engine.streams, engine.stream_tokens, engine.context_tokens)",
         "memory": f"{_memory(card)} (engine.kv_type, engine.cache_bytes)",
         "engine": card.engine.partition(",")[0],
-        "keys": f"{len(settings.keys)} configured" if serving.needs_key else "none: whoever is on this machine may ask",
+        "keys": _keys(serving),
         "data": f"{cache_directory(settings.models.cache_dir)} (models, native builds)",
         "stored": shown(database_url(settings.store.url)),
         "settings": str(settings_file or "no file; environment and defaults"),
@@ -97,6 +97,12 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
     examples = [_curl(base, card.name, has_key=serving.needs_key), _sdk(base, card.name, has_key=serving.needs_key)]
     ready = f"Ready in {ready_s:.1f} s, KV cache {megabytes(card.kv_bytes)}. Ctrl-C stops."
     return "\n".join([*lines, "", *examples, ready])
+
+
+def _keys(serving: Serving) -> str:
+    if not serving.needs_key:
+        return "none: whoever is on this machine may ask (completionist keys create)"
+    return f"{serving.n_keys} good" if serving.n_keys else "none that is good: nobody may ask"
 
 
 def _streams(card: ModelCard) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
 import msgspec
 
 
@@ -13,3 +16,20 @@ def megabytes(n_bytes: int) -> str:
 def json_text(value: object) -> str:
     """Indented JSON of structs, lists and paths."""
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode()
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as what stands in them; what would move the terminal's cursor is escaped."""
+    lines = [headings, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(n) for cell, n in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def printable(text: str) -> str:
+    """Names that clients chose, for a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def moment(unix_s: int | None) -> str:
+    """UTC date and minute of a moment; `-` for none."""
+    return "-" if unix_s is None else datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")

@@ -95,6 +95,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str
     """Whose prefix cache and whose share of the engine this is."""
+    key: str = ""
+    """Within the project, whose part of that share."""
     segments: tuple[Segment, ...]
     n: int = 1
     """Choices, 1 … 128; the prompt is computed once for all."""

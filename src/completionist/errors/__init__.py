@@ -24,6 +24,8 @@
     │   ├── Unauthenticated            401
     │   │   └── MissingKey, IncorrectKey, MismatchedHeader
     │   ├── InsufficientPermissions    403
+    │   ├── MissingScope               403
+    │   ├── EndUserBlocked             403
     │   ├── ForeignOrigin              403
     │   ├── ModelNotFound              404  model_not_found
     │   ├── CompletionNotFound         404
@@ -41,6 +43,10 @@
     │   ├── BodyTooLarge               413
     │   ├── URLTooLong                 414
     │   └── HeadersTooLarge            431
+    ├── RateLimited                    429  rate_limit_exceeded
+    │   ├── TokensLimited
+    │   └── ConcurrencyLimited
+    ├── RequestTooLarge                429  rate_limit_exceeded
     ├── FlexUnavailable                429  resource_unavailable
     ├── Unavailable                    503  healed by time
     │   ├── Overloaded                 503  server_is_overloaded
@@ -63,11 +69,13 @@ from __future__ import annotations
 
 from completionist.errors.access import (
     KEYS_PLACE,
+    EndUserBlocked,
     ForeignOrigin,
     IncorrectKey,
     InsufficientPermissions,
     MismatchedHeader,
     MissingKey,
+    MissingScope,
     Unauthenticated,
 )
 from completionist.errors.base import (
@@ -111,6 +119,12 @@ from completionist.errors.files import (
     UnknownCursor,
     UnknownFile,
 )
+from completionist.errors.rates import (
+    ConcurrencyLimited,
+    RateLimited,
+    RequestTooLarge,
+    TokensLimited,
+)
 from completionist.errors.service import (
     ChatTemplateFailed,
     EngineLost,
@@ -151,11 +165,13 @@ __all__ = [
     "ChatTemplateFailed",
     "ChatTemplateRefusal",
     "CompletionNotFound",
+    "ConcurrencyLimited",
     "ContentLost",
     "ContextLengthExceeded",
     "DownloadRefused",
     "EmptyArray",
     "EmptyString",
+    "EndUserBlocked",
     "EngineLost",
     "EngineRestarting",
     "FileNotFound",
@@ -182,6 +198,7 @@ __all__ = [
     "MissingKey",
     "MissingModel",
     "MissingParameter",
+    "MissingScope",
     "ModelNotFound",
     "NotAllowedWithout",
     "NotReady",
@@ -191,11 +208,14 @@ __all__ = [
     "PatternMismatch",
     "ProjectStorageFull",
     "PropertyNameTooLong",
+    "RateLimited",
     "ReceiptTimeout",
+    "RequestTooLarge",
     "ServerError",
     "ShuttingDown",
     "StorageUnavailable",
     "StringTooLong",
+    "TokensLimited",
     "TooManyProperties",
     "URLTooLong",
     "Unauthenticated",

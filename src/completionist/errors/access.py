@@ -54,6 +54,30 @@ class InsufficientPermissions(InvalidRequest):
         super().__init__("You have insufficient permissions for this operation.")
 
 
+class MissingScope(InvalidRequest):
+    """The key is good, but not for this (section 9.2)."""
+
+    status = 403
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the correct "
+            "role in your organization (Reader, Writer, Owner) and project (Member, Owner), and if you're using a restricted "
+            "API key, that it has the necessary scopes."
+        )
+
+
+class EndUserBlocked(InvalidRequest):
+    """The operator blocked whom the request names (section 8.9)."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This request was refused: the operator of this server has blocked its 'safety_identifier' or 'user'."
+        )
+
+
 class ForeignOrigin(InvalidRequest):
     """A `Host` or `Origin` that is not ours: a page of another site, or DNS rebinding."""
 

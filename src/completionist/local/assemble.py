@@ -207,6 +207,7 @@ class Assembly:
         self._n_ended = self._n_predicted = self._n_mispredicted = 0
         self._accepted = Accepted(prompt_tokens=0)
         self._evaluated = Evaluated(cached_tokens=0, cache_write_tokens=0)
+        self._is_evaluated = False
 
     def feed(self, events: Iterable[TokenEvent]) -> Iterator[Delta]:
         """Take events that came together. Raises the `APIError` that answers a `Failed`, after what came before it."""
@@ -221,6 +222,7 @@ class Assembly:
                     yield from (Opened(choice.index) for choice in self._choices)
                 case Evaluated():
                     self._evaluated = event
+                    self._is_evaluated = True
                 case Failed():
                     yield from _deltas(touched.values())
                     raise_fault(event.fault)
@@ -239,6 +241,10 @@ class Assembly:
             choice.finish(event.reason)
         elif choice.feed(event):
             self._generation.stop(choice.index)
+
+    def usage(self) -> Usage | None:
+        """Of what has come so far; None where the prompt was not evaluated."""
+        return self._usage() if self._is_evaluated else None
 
     def _usage(self) -> Usage:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from completionist.chat.deltas import Delta
+from completionist.chat.deltas import Delta, Tally
 from completionist.chat.speech import is_spoken
 from completionist.dialects.base import segments_of
 from completionist.dialects.choose import choose
@@ -72,13 +72,13 @@ class LocalBackend:
         await self._renderer.close()
         await self._checks.close()
 
-    async def deltas(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[Delta]:
+    async def deltas(self, request: ChatRequest, caller: Caller, tally: Tally | None = None) -> AsyncGenerator[Delta]:
         """Answer `request`. Raises the `APIError` of what goes wrong, before the first delta or between two."""
         job = await self._prepared(request, caller)
         unheard_tokens = await self._prompt_tokens(unheard(request), caller) if has_heard(request) else None
         generation = self._engine.submit(job.prompt)
+        assembly = Assembly(job.prompt.n, job.reading, generation, unheard_tokens=unheard_tokens)
         try:
-            assembly = Assembly(job.prompt.n, job.reading, generation, unheard_tokens=unheard_tokens)
             async for event in generation:
                 for delta in assembly.feed((event, *generation.take())):
                     yield delta
@@ -86,6 +86,8 @@ class LocalBackend:
             raise await self._with_shares(error, request, caller) from None
         finally:
             generation.cancel()
+            if tally is not None:
+                tally.usage = assembly.usage()
 
     async def _with_shares(
         self, error: ContextLengthExceeded, request: ChatRequest, caller: Caller

@@ -63,6 +63,7 @@ def prompt_of(
     the operator's limit (contract 13.3)."""
     return Prompt(
         project=caller.project,
+        key=caller.key or "",
         segments=segments,
         n=n_choices(request),
         max_tokens=_lowest(request.max_completion_tokens or request.max_tokens, max_output_tokens),

@@ -163,10 +163,14 @@ class Engine:
     def _admit(self) -> None:
         """Give free streams to waiting choices, best first, as long as one of them can start."""
         while self._waiting and self._memory.n_free:
-            waiting = self._waiting.in_order(time.monotonic(), self._memory.by_project())
-            request = next((one for one in waiting if self._memory.outlook(one) == "placeable"), None)
-            if request is None:
+            now_s, running = time.monotonic(), self._memory.by_account()
+            for request in self._waiting.in_order(now_s, running):
+                leaves_room = self._waiting.leaves_room(request, self._memory.n_free_for(request), running, now_s)
+                if leaves_room and self._memory.outlook(request) == "placeable":
+                    break
+            else:
                 return
+            self._waiting.starts(request, now_s)
             self._start_choice(request)
 
     def _start_choice(self, request: Request) -> None:
@@ -253,4 +257,5 @@ class Engine:
     def _free(self, sequence: Sequence, *, keep: bool = True) -> None:
         """`keep`: what the stream holds is right, and may serve other prompts."""
         sequence.request.running.remove(sequence)
+        self._waiting.sees(sequence.request.account, time.monotonic())
         self._memory.free(sequence, keep=keep)

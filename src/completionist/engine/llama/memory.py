@@ -14,7 +14,7 @@ import numpy as np
 from completionist.engine.llama.keeping import Lifetime
 from completionist.engine.llama.prefixes import Entry, PrefixCache
 from completionist.engine.llama.runner import DecodeFailed
-from completionist.engine.llama.sequence import Request, Sequence
+from completionist.engine.llama.sequence import Account, Request, Sequence
 from completionist.engine.llama.state import State
 from completionist.engine.llama.streams import Streams
 
@@ -66,8 +66,12 @@ class Memory:
         """Every sequence that has begun, those between two streams too."""
         return [sequence for pool in self.pools for sequence in pool.holders()] + [pair[0] for pair in self._parked]
 
-    def by_project(self) -> Counter[str]:
-        return Counter(sequence.request.project for sequence in self.running())
+    def by_account(self) -> Counter[Account]:
+        return Counter(sequence.request.account for sequence in self.running())
+
+    def n_free_for(self, request: Request) -> int:
+        """Streams that are free where its prompt belongs."""
+        return self._pool_for(len(request.tokens)).n_free
 
     def outlook(self, request: Request) -> Outlook:
         """Whether a choice of `request` can start now, and if not, what it waits for."""

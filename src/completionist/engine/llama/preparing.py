@@ -79,6 +79,7 @@ class Newcomer:
         return Request(
             id=self.id,
             project=prompt.project,
+            key=prompt.key,
             tier=prompt.tier,
             arrived_s=self.arrived_s,
             tokens=texts.prompt,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from completionist.engine.llama.state import State
     from completionist.engine.llama.streams import Streams
 
+Account = tuple[str, str]
+"""Project, and key within it: who has a share of the engine."""
+
 _UINT64 = 2**64 - 1
 
 
@@ -31,6 +34,7 @@ class Request:
 
     id: int
     project: str
+    key: str = ""
     tier: Tier
     arrived_s: float
     tokens: list[int]
@@ -56,6 +60,10 @@ class Request:
 
     def __post_init__(self) -> None:
         self.prompt = np.array(self.tokens, np.int32)
+
+    @property
+    def account(self) -> Account:
+        return self.project, self.key
 
     @property
     def is_prompt_underway(self) -> bool:

@@ -17,7 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from completionist.errors import OperatorError
 from completionist.store.sql.database import Database
 from completionist.store.sql.migrate import migrate
-from completionist.store.sql.tables import completions, files, metadata, storage_probe
+from completionist.store.sql.schema import metadata
+from completionist.store.sql.tables import completions, files, storage_probe
 
 _ROWS = 500
 """Held at a time, and committed together."""

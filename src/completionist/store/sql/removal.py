@@ -8,9 +8,10 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, delete, func, select, text
 
 from completionist.store.directory import FileDirectory
-from completionist.store.sql import contents
+from completionist.store.sql import access, contents
 from completionist.store.sql.database import Database
-from completionist.store.sql.tables import completion_messages, completions, metadata
+from completionist.store.sql.schema import metadata
+from completionist.store.sql.tables import completion_messages, completions
 
 _ROWS = 200
 """Removed together, so that a running server can write in between."""
@@ -83,6 +84,8 @@ def _remove_some(database: Database, table: Table, project: str) -> bool:
     key = list(table.primary_key.columns)
     with database.writing() as connection:
         rows = connection.execute(select(*key).where(table.c.project == project).limit(_ROWS)).all()
+        if rows:
+            access.changed(connection)  # servers read it again: a key may be among the rows
         for row in rows:
             connection.execute(delete(table).where(*(column == value for column, value in zip(key, row, strict=True))))
     return bool(rows)

@@ -11,27 +11,20 @@ transcripts          the words of answers that were spoken, until they expire
 files_owner          one row, when it is asked for: the name by which a directory of files knows its database
 storage_probe        one row that is written to learn whether writing works again
 
+Those of keys, projects and usage are in `tenant_tables`.
+
 Text that clients choose freely is in JSON columns only: JSON writes a NUL, which PostgreSQL's text refuses, as an escape.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
-REVISION = "0004"
+from completionist.store.sql import tenant_tables  # noqa: F401 (so that whoever knows these tables knows all)
+from completionist.store.sql.schema import Sequence, metadata
+
+REVISION = "0005"
 """The newest migration."""
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-Sequence = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only where the type is exactly INTEGER."""
 
 completions = Table(
     "completions",
