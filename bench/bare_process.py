@@ -22,10 +22,8 @@ from bench.bare import BareContext, Generated, evaluate_s, fill, generate, step_
 from bench.harness import Options
 from bench.prompts import Chat, chatml
 from completionist.engine.llama.capi import Native
+from completionist.engine.llama.launch import SPIN_COUNT
 from completionist.engine.llama.model import Model
-
-SPIN_COUNT = "1000"
-"""As `engine.llama.launch` sets it."""
 
 Answer = TypeVar("Answer")
 

@@ -26,7 +26,8 @@ def _compare(session: Session, server: Server, n_others: int, n_tokens: int) -> 
     others = [Ask(messages=program(10 + stream), max_tokens=2000, is_background=True) for stream in range(n_others)]
 
     def newcomer(after_s: float) -> Ask:
-        return Ask(messages=chat(words(n_tokens, seed=next(seeds))), max_tokens=24, after_s=after_s)
+        task = f"Tell a long story about {words(n_tokens, seed=next(seeds))}."  # words alone may get no answer at all
+        return Ask(messages=chat(task), max_tokens=24, after_s=after_s)
 
     def among_others() -> Sample:
         return _look(server.run([newcomer(session.pick(_ARRIVES_S, 20.0)), *others]))

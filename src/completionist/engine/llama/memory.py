@@ -18,8 +18,10 @@ from completionist.engine.llama.sequence import Account, Request, Sequence
 from completionist.engine.llama.state import State
 from completionist.engine.llama.streams import Streams
 
-REEVALUATED_TOKENS = 32
-"""The last chunk of a prompt has at least so many rows: rows that are computed alone differ in their last bits."""
+KERNEL_ROWS = 8
+"""The kernels take rows in blocks of 4 or 8, and what is left over one by one, which differs in the last bits. A prompt is
+continued at a multiple of this, by at least as many rows: each then falls into the block that it falls into in a cold run.
+Not so where the client says where to continue."""
 _WORTH_WAITING_FOR_TOKENS = 64
 """So much of a prompt is worth a wait, or a copy."""
 _WORTH_KEEPING_TOKENS = 16
@@ -218,7 +220,9 @@ class Memory:
             is_whole = entry.sequence is None and shared == whole < n_prompt
             return whole if is_whole and request.keeping.n_readable(whole) == whole else 0
         n_tokens = request.keeping.n_readable(min(shared, entry.n_present))
-        return min(n_tokens, max(0, n_prompt - REEVALUATED_TOKENS))
+        n_tokens = max(0, min(n_tokens, n_prompt - KERNEL_ROWS))
+        is_exact = request.keeping.caching.is_explicit or not self._can_trim
+        return n_tokens if is_exact else n_tokens // KERNEL_ROWS * KERNEL_ROWS
 
     def _with_prefix(self, pool: Streams, sequence: Sequence) -> tuple[int, int]:
         """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""

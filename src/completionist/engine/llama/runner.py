@@ -55,9 +55,7 @@ class Context:
         params.n_outputs_max = n_streams + MAX_PROPOSED_TOKENS
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = _CELL_TYPES[kv_type]
-        params.flash_attn_type = (
-            kv_type != "f16"
-        )  # the library wants it for quantised values; without, batches are faster
+        params.flash_attn_type = kv_type != "f16"  # quantised values cannot do without
         params.swa_full = False
         self.handle = self.c.llama_init_from_model(model.handle, params)
         if self.handle == ffi.NULL:
