@@ -36,6 +36,7 @@ from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
 from completionist.media.listener import WorkerListener
+from completionist.media.looker import WorkerLooker
 from completionist.media.reader import WorkerReader
 from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
 from completionist.media.workers import Media
@@ -214,11 +215,12 @@ def wire(
 
 
 def open_media(settings: Settings) -> Media:
-    """What reads files, speaks and listens."""
+    """What reads files and pictures, speaks and listens."""
     return Media(
         WorkerReader(settings.documents),
         WorkerSpeaker(speech_files(settings), settings.speech),
         WorkerListener(hearing_model(settings), settings.hearing),
+        WorkerLooker(settings.images),
     )
 
 

@@ -202,6 +202,19 @@ class LimitSettings(Section):
     """Each end user that requests of one key name."""
 
 
+class ImageSettings(Section):
+    """Pictures in messages, for models that do not see."""
+
+    reads_text: bool = False
+    """Put the text that is found in them into the prompt; else they are refused."""
+    max_images: int = Field(default=20, ge=1)
+    """Of one request."""
+    max_pixels: int = Field(default=40_000_000, ge=1)
+    """Of one picture; known before it is decoded."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """For one picture, from the moment it has its turn."""
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -248,6 +261,7 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     hearing: HearingSettings = HearingSettings()
     limits: LimitSettings = LimitSettings()
+    images: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

@@ -17,6 +17,7 @@ from completionist.api.services import Services
 from completionist.app import OneModel, open_media, wire, with_profile
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.hearing import Listener
+from completionist.chat.pictures import PictureReader
 from completionist.chat.service import Backends, Served
 from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
@@ -108,7 +109,7 @@ class RunningServer:
     async def serve(
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
         card: ModelCard, backends: Callable[[ChatBackend, Served], Backends], on_listening: Callable[[int], None],
-        speaker: Speaker | None, listener: Listener | None,
+        speaker: Speaker | None, listener: Listener | None, pictures: PictureReader | None,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
@@ -122,6 +123,7 @@ class RunningServer:
         self.media = open_media(settings)
         self.media.speaker = speaker or self.media.speaker
         self.media.listener = listener or self.media.listener
+        self.media.pictures = pictures or self.media.pictures
         books = SqlBooks(self.store) if settings.store.url is not None else _NothingKept()
         self.services = wire(
             settings, backends(answering, served), self.engine, self.store, media=self.media, books=books
@@ -155,6 +157,7 @@ def running_server(
     backends: Callable[[ChatBackend, Served], Backends] = OneModel,
     speaker: Speaker | None = None,
     listener: Listener | None = None,
+    pictures: PictureReader | None = None,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
@@ -175,6 +178,7 @@ def running_server(
                     backends=backends,
                     speaker=speaker,
                     listener=listener,
+                    pictures=pictures,
                     on_listening=on_listening,
                 )
             )

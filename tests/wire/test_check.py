@@ -13,6 +13,7 @@ from completionist.errors import APIError
 from completionist.media.reader import WorkerReader
 from completionist.settings import DocumentSettings
 from completionist.types.request import FIELDS, ChatRequest
+from tests.support.eyes import Eyes
 from tests.support.humming import Humming
 from tests.support.parrot import Parrot
 from tests.wire.bodies import HELLO, Refusal, body, chat, read
@@ -38,6 +39,7 @@ CARD = ModelCard(
 )
 HUMMING = Humming()
 PARROT = Parrot()
+EYES = Eyes()
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
@@ -46,15 +48,21 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""
 class Media:
     documents = WorkerReader(DocumentSettings())
 
-    def __init__(self, speaker: Humming, listener: Parrot) -> None:
+    def __init__(self, speaker: Humming, listener: Parrot, pictures: Eyes) -> None:
+        self.pictures = pictures
         self.speaker = speaker
         self.listener = listener
 
 
 def check(
-    sent: dict[str, Any], *, can_think: bool = False, speaker: Humming = HUMMING, listener: Parrot = PARROT
+    sent: dict[str, Any],
+    *,
+    can_think: bool = False,
+    speaker: Humming = HUMMING,
+    listener: Parrot = PARROT,
+    pictures: Eyes = EYES,
 ) -> None:
-    check_request(read(sent), CARD, can_think=can_think, senses=Media(speaker, listener))
+    check_request(read(sent), CARD, can_think=can_think, senses=Media(speaker, listener, pictures))
 
 
 def refusal(sent: dict[str, Any], speaker: Humming = HUMMING) -> Refusal:
@@ -157,16 +165,23 @@ def test_token_ids_end_with_the_vocabulary() -> None:
     assert refusal(body(logit_bias={"1000": 1})) == Refusal(None, "logit_bias", text)
 
 
-PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
 FILE = {"type": "file", "file": {"file_id": "file-1"}}
 TEXT = {"type": "text", "text": "x"}
 
 
-def test_a_text_model_does_not_see() -> None:
+def test_a_text_model_sees_at_most_text() -> None:
     sent = chat(HELLO, {"role": "user", "content": [TEXT, PICTURE]})
-    text = "Invalid content type. image_url is only supported by certain models."
-    assert refusal(sent) == Refusal(None, "messages.[1].content.[1].type", text)
+    check(sent)
+    blind = Eyes()
+    blind.missing = "Nobody looks."
+    with pytest.raises(APIError) as caught:
+        check(sent, pictures=blind)
+    text = "Invalid content type. image_url is only supported by certain models. Nobody looks."
+    assert (caught.value.param, caught.value.message) == ("messages.[1].content.[1].type", text)
+    original = {"type": "image_url", "image_url": {**PICTURE["image_url"], "detail": "original"}}
+    assert refusal(chat({"role": "user", "content": [original]})).code == "unsupported_value"
 
 
 def test_a_text_model_hears_through_a_listener() -> None:
@@ -198,5 +213,6 @@ def test_text_of_every_role_passes_with_names_and_calls() -> None:
 
 
 def test_messages_are_judged_before_fields() -> None:
-    sent = {**chat({"role": "user", "content": [PICTURE]}), "moderation": {"model": "m"}}
-    assert refusal(sent).param == "messages.[0].content.[0].type"
+    original = {"type": "image_url", "image_url": {**PICTURE["image_url"], "detail": "original"}}
+    sent = {**chat({"role": "user", "content": [original]}), "moderation": {"model": "m"}}
+    assert refusal(sent).param == "messages[0].content[0].image_url.detail"

@@ -1,4 +1,4 @@
-"""What messages bring → text in its place: files, sound, and answers that were spoken (contract 3.2, 3.4, 8.7, 13.8)."""
+"""What messages bring → text in its place: files, sound, pictures, earlier speech (contract 3.2, 3.4, 8.7, 13.8)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from completionist.chat.documents import Document, Unreadable, kind_of, shown
 from completionist.chat.hearing import Unintelligible
+from completionist.chat.pictures import BadPicture, shown_text
 from completionist.chat.senses import Senses
 from completionist.errors import FileNotFound, UnknownFile
 from completionist.settings import DocumentSettings
@@ -21,11 +22,23 @@ from completionist.types.parts import (
     FilePart,
     FileReference,
     HeardPart,
+    ImagePart,
+    ImageURL,
     InputAudio,
     Part,
+    PictureTextPart,
     TextPart,
 )
-from completionist.types.refusals import FileTooLong, FileUnreadable, InvalidAudioData, InvalidDataURL, UnknownSpeech
+from completionist.types.refusals import (
+    FileTooLong,
+    FileUnreadable,
+    InvalidAudioData,
+    InvalidDataURL,
+    InvalidImage,
+    InvalidImageURL,
+    TooManyImages,
+    UnknownSpeech,
+)
 from completionist.types.request import ChatRequest
 
 
@@ -41,8 +54,9 @@ class Attachments:
     async def in_text(self, request: ChatRequest, project: str) -> ChatRequest:
         """`request` with text in place of files, sound and earlier speech.
 
-        Raises `UnknownFile`, `FileUnreadable`, `FileTooLong`, `InvalidDataURL`, `InvalidAudioData`, `UnknownSpeech`, all with
-        `param` naming the place, and `StorageUnavailable`, `Overloaded`.
+        Raises `UnknownFile`, `FileUnreadable`, `FileTooLong`, `InvalidDataURL`, `InvalidAudioData`, `InvalidImage`,
+        `InvalidImageURL`, `TooManyImages`, `UnknownSpeech`, all with `param` naming the place; `StorageUnavailable`,
+        `Overloaded`.
         """
         if not any(map(_brings_something, request.messages)):
             return request
@@ -68,7 +82,7 @@ class Attachments:
 def _brings_something(message: Message) -> bool:
     if isinstance(message, AssistantMessage):
         return message.audio is not None
-    return any(isinstance(part, FilePart | AudioPart) for part in _parts(message))
+    return any(isinstance(part, FilePart | AudioPart | ImagePart) for part in _parts(message))
 
 
 def _parts(message: Message) -> Sequence[Part]:
@@ -84,7 +98,7 @@ class _Reading:
         self._project = project
         self._max_bytes = settings.max_request_bytes
         self._max_characters = settings.max_request_characters
-        self._n_bytes = self._n_characters = 0
+        self._n_bytes = self._n_characters = self._n_images = 0
 
     async def message(self, i: int, message: Message) -> Message:
         if not _brings_something(message):
@@ -106,8 +120,25 @@ class _Reading:
             case AudioPart():
                 words = before + await self._heard(f"{at}.input_audio.data", part.input_audio) + after
                 return HeardPart(text=words, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+            case ImagePart():
+                words = before + await self._seen(f"{at}.image_url.url", part.image_url) + after
+                return PictureTextPart(text=words, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
             case _:
                 return part
+
+    async def _seen(self, at: str, image: ImageURL) -> str:
+        """Pictures elsewhere are not fetched."""
+        self._n_images += 1
+        if self._n_images > self._senses.pictures.max_images:
+            raise TooManyImages(self._senses.pictures.max_images)
+        if not image.url.lower().startswith("data:"):
+            raise InvalidImageURL(at, image.url)
+        _, _, data = image.url.partition(",")
+        try:
+            is_small = image.detail == "low"
+            return shown_text(await self._senses.pictures.text_in(data, is_small=is_small, project=self._project))
+        except BadPicture as bad:
+            raise InvalidImage(at, bad.fault, bad.reason) from None
 
     async def _heard(self, at: str, audio: InputAudio) -> str:
         try:

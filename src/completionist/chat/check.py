@@ -72,7 +72,12 @@ def _check_message(i: int, message: Message, senses: Senses) -> None:
 def _check_part(i: int, j: int, part: Part, senses: Senses) -> None:
     """The models served so far neither see nor hear: `chat.attached` reads, and listens, for them."""
     if part.type == "image_url":
-        raise UnsupportedContent(part.type, i, j)
+        if senses.pictures.missing is not None:
+            raise UnsupportedContent(part.type, i, j, senses.pictures.missing)
+        if part.image_url.detail == "original":
+            raise UnsupportedValue(
+                f"messages[{i}].content[{j}].image_url.detail", "'original'", ("auto", "low", "high")
+            )
     if part.type == "input_audio" and senses.listener.missing is not None:
         raise UnsupportedContent(part.type, i, j, senses.listener.missing)
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from completionist.chat.documents import DocumentReader
 from completionist.chat.hearing import Listener
+from completionist.chat.pictures import PictureReader
 from completionist.chat.speech import Speaker
 
 
@@ -17,6 +18,9 @@ class Senses(Protocol):
 
     @property
     def listener(self) -> Listener: ...
+
+    @property
+    def pictures(self) -> PictureReader: ...
 
     @property
     def speaker(self) -> Speaker: ...

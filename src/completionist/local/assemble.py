@@ -76,6 +76,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     shows_reasoning: bool = False
     is_spoken: bool = False
     """Visible text is spoken, so its tokens are counted."""
+    has_split: bool = False
+    """The usage tells text from sound and pictures."""
 
 
 class Assembler:
@@ -202,7 +204,7 @@ class Assembly:
         """`unheard_tokens`: of the prompt without the words that were heard; None: none were."""
         self._generation = generation
         self._unheard_tokens = unheard_tokens
-        self._has_split = reading.is_spoken or unheard_tokens is not None
+        self._has_split = reading.has_split
         self._choices = [Assembler(index, reading) for index in range(n)]
         self._n_ended = self._n_predicted = self._n_mispredicted = 0
         self._accepted = Accepted(prompt_tokens=0)

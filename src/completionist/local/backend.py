@@ -32,7 +32,7 @@ from completionist.local.card import card_as_served
 from completionist.local.constraints import client_grammars, is_forced_by_name, offer_in, schema_of, without_tools
 from completionist.local.effort import Plan, plan_of
 from completionist.local.frames import Render
-from completionist.local.heard import has_heard, unheard
+from completionist.local.heard import has_heard, has_media, unheard
 from completionist.local.prepare import prompt_of, question_of
 from completionist.local.renderer import Renderer
 from completionist.settings import ServedSettings
@@ -170,6 +170,7 @@ class LocalBackend:
             stop_strings=request.stop or (),
             shows_reasoning=self._said.reasoning_content,
             is_spoken=is_spoken(request),
+            has_split=is_spoken(request) or has_media(request),
         )
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from completionist.types.messages import Message
-from completionist.types.parts import HeardPart
+from completionist.types.parts import HeardPart, Part, PictureTextPart
 from completionist.types.request import ChatRequest
 
 
 def has_heard(request: ChatRequest) -> bool:
-    return any(
-        isinstance(part, HeardPart)
-        for message in request.messages
-        if isinstance(message.content, tuple)
-        for part in message.content
-    )
+    return any(isinstance(part, HeardPart) for part in _parts(request))
+
+
+def has_media(request: ChatRequest) -> bool:
+    """Whether it came with sound or a picture."""
+    return any(isinstance(part, HeardPart | PictureTextPart) for part in _parts(request))
+
+
+def _parts(request: ChatRequest) -> Iterator[Part]:
+    for message in request.messages:
+        if isinstance(message.content, tuple):
+            yield from message.content
 
 
 def unheard(request: ChatRequest) -> ChatRequest:

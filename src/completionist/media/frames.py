@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from completionist.chat.documents import DocumentKind
+from completionist.chat.pictures import ImageFault
 from completionist.chat.speech import SoundFormat
 
 
@@ -55,6 +56,21 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, tag="listen"):
     max_s: float
 
 
+class ReadPicture(msgspec.Struct, frozen=True, kw_only=True, tag="picture"):
+    """The payload is a picture as base64. Answered with `Text` or `BadImage`."""
+
+    n_payload_bytes: int
+    is_small: bool
+    max_pixels: int
+
+
+class BadImage(msgspec.Struct, frozen=True, tag="bad_image"):
+    """What is wrong with a picture, and why where that can be said."""
+
+    fault: ImageFault
+    reason: str = ""
+
+
 class Text(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
@@ -75,5 +91,5 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker has started."""
 
 
-Question = ReadDocument | Speak | EncodeSound | Listen
-Answer = Ready | Text | Samples | Refused
+Question = ReadDocument | Speak | EncodeSound | Listen | ReadPicture
+Answer = Ready | Text | Samples | BadImage | Refused

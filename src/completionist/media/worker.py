@@ -18,10 +18,12 @@ import msgspec
 from completionist.framed import frame, read
 from completionist.media.frames import (
     Answer,
+    BadImage,
     EncodeSound,
     Listen,
     Question,
     ReadDocument,
+    ReadPicture,
     Ready,
     Refused,
     Samples,
@@ -50,19 +52,26 @@ def main(connection: socket.socket, memory_bytes: int) -> None:
 def _answer(question: Question, source: BinaryIO) -> Answer:
     payload = source.read(question.n_payload_bytes)
     try:
-        match question:
-            case ReadDocument():
-                return _read_document(question, payload)
-            case Speak():
-                return _speak(question)
-            case EncodeSound():
-                return _encode(question, payload)
-            case Listen():
-                return _listen(question, payload)
+        return _done(question, payload)
     except Refusal as refusal:
         return Refused(str(refusal))
     except MemoryError:
         return Refused("Reading it takes too much memory.")
+
+
+def _done(question: Question, payload: bytes) -> Answer:
+    """Raises `Refusal`."""
+    match question:
+        case ReadDocument():
+            return _read_document(question, payload)
+        case Speak():
+            return _speak(question)
+        case EncodeSound():
+            return _encode(question, payload)
+        case Listen():
+            return _listen(question, payload)
+        case ReadPicture():
+            return _read_picture(question, payload)
 
 
 def _read_document(question: ReadDocument, payload: bytes) -> Text:
@@ -89,6 +98,12 @@ def _listen(question: Listen, payload: bytes) -> Text:
     from completionist.media import hear  # noqa: PLC0415 - as the docstring says
 
     return Text(hear.heard(question, payload))
+
+
+def _read_picture(question: ReadPicture, payload: bytes) -> Text | BadImage:
+    from completionist.media import look  # noqa: PLC0415 - as the docstring says
+
+    return look.read_picture(question, payload)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from completionist.chat.hearing import Listener
+from completionist.chat.pictures import PictureReader
 from completionist.chat.speech import Speaker
 from completionist.media.reader import WorkerReader
 
@@ -10,13 +11,15 @@ from completionist.media.reader import WorkerReader
 class Media:
     """Belongs to one event loop."""
 
-    def __init__(self, documents: WorkerReader, speaker: Speaker, listener: Listener) -> None:
+    def __init__(self, documents: WorkerReader, speaker: Speaker, listener: Listener, pictures: PictureReader) -> None:
         self.documents = documents
         self.speaker = speaker
         self.listener = listener
+        self.pictures = pictures
 
     async def close(self) -> None:
         """End all processes."""
         await self.documents.close()
         await self.speaker.close()
         await self.listener.close()
+        await self.pictures.close()

@@ -43,6 +43,10 @@ class HeardPart(TextPart, frozen=True, kw_only=True):
     """The words of an audio part, for a model that does not hear. Never on the wire."""
 
 
+class PictureTextPart(TextPart, frozen=True, kw_only=True):
+    """The text in a picture, for a model that does not see. Never on the wire."""
+
+
 class ImageURL(msgspec.Struct, frozen=True, kw_only=True):
     """`url` is http(s), or a data URL of a PNG, JPEG, WebP or GIF whose base64 is sound."""
 

@@ -6,7 +6,7 @@ put a dot before the bracket of an index (`messages.[2].role`): that is how they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from completionist.errors import InvalidRequest, echo
 
@@ -133,6 +133,30 @@ class InvalidImageURL(InvalidRequest):
 
     def __init__(self, param: str, url: str) -> None:
         super().__init__(f"Error while downloading {echo(url)}.", param=param)
+
+
+class InvalidImage(InvalidRequest):
+    """Bytes that are no picture of the four kinds, or beyond a limit: then `reason` says beyond which (section 3.2)."""
+
+    _TEXTS: Mapping[str, str] = {
+        "invalid_image_format": "You uploaded an unsupported image. Please make sure your image has of one the following "
+        "formats: ['png', 'jpeg', 'gif', 'webp'].",
+        "image_parse_error": "The image data you provided does not represent a valid image. "
+        "Please check your input and try again.",
+    }
+
+    def __init__(self, param: str, code: str, reason: str = "") -> None:
+        text = self._TEXTS[code]
+        super().__init__(f"{text} {reason}" if reason else text, param=param, code=code)
+
+
+class TooManyImages(InvalidRequest):
+    """More than the operator lets one request bring along."""
+
+    code = "invalid_value"
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(f"Too many images in one request. At most {maximum} are taken.", param="messages")
 
 
 class InvalidAudioData(InvalidRequest):

@@ -1,0 +1,49 @@
+"""The seam to what reads the text in pictures for a model that does not see (contract 13.8).
+
+[Text in the picture]
+Total 42.00
+[End of the picture]
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+ImageFault = Literal["invalid_image_format", "image_parse_error"]
+
+
+class BadPicture(Exception):
+    """What is wrong with it; `reason` is one more sentence for the client, where there is one to say."""
+
+    def __init__(self, fault: ImageFault, reason: str = "") -> None:
+        super().__init__(fault, reason)
+        self.fault = fault
+        self.reason = reason
+
+
+class PictureReader(Protocol):
+    """Reads the text in pictures."""
+
+    @property
+    def missing(self) -> str | None:
+        """Why it does not, as a sentence; None: it does."""
+        ...
+
+    @property
+    def max_images(self) -> int:
+        """Of one request."""
+        ...
+
+    async def text_in(self, data: str, *, is_small: bool, project: str) -> str:
+        """Line by line. `data` is base64; `is_small`: to be reduced as `detail` `low` is.
+
+        Raises `BadPicture`, `Overloaded`, `ServerError`.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+def shown_text(text: str) -> str:
+    """The text of a picture in the prompt."""
+    return f"[Text in the picture]\n{text}\n[End of the picture]"
