@@ -145,6 +145,16 @@ def plain(text: str) -> str:
     return " ".join(re.findall(r"[a-z]+", text.lower()))
 
 
+@pytest.mark.large
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("voice", speech_model().voices)
+def test_every_voice_is_understood(ears: RunningServer, voice: str) -> None:
+    said = "The ferry leaves the harbour at noon."
+    samples, rate = sound_of(ears, said, voice, "opus")
+    heard = plain(words_of(ask_about(ears, audio_part(wave(samples, rate)))))
+    assert heard.replace("harbor", "harbour") == plain(said)
+
+
 def test_speech_is_understood(ears: RunningServer) -> None:
     """What a voice says is what the ears hear, at another rate, in two channels and with noise."""
     said = "The ferry leaves the harbour at noon."

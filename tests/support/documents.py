@@ -63,6 +63,11 @@ def pdf_with_a_circle() -> bytes:
     return _with_table([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 1 >>"], b"")
 
 
+def pdf_announcing(n_pages: int) -> bytes:
+    """It has one page, and says that it has so many."""
+    return pdf(["x"]).replace(b"/Count 1 ", b"/Count %d " % n_pages)
+
+
 def squeezed_blanks(n_bytes: int) -> bytes:
     """Deflated twice: a millionth."""
     squeezer = zlib.compressobj(1)

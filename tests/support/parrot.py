@@ -6,6 +6,7 @@ import base64
 from typing import Literal
 
 from completionist.chat.hearing import Unintelligible
+from completionist.types.parts import Base64
 
 
 class Parrot:
@@ -13,10 +14,10 @@ class Parrot:
 
     missing: str | None = None
 
-    async def heard(self, data: str, sound_format: Literal["wav", "mp3"], project: str) -> str:  # noqa: ARG002 - of the seam
-        if not data:
+    async def heard(self, data: Base64, sound_format: Literal["wav", "mp3"], project: str) -> str:  # noqa: ARG002 - of the seam
+        if not data.text:
             raise Unintelligible
-        return base64.b64decode(data).decode()
+        return base64.b64decode(data.text).decode()
 
     async def close(self) -> None:
         """Nothing to end."""

@@ -19,6 +19,7 @@ from completionist.types.messages import AssistantMessage, Message, text_of
 from completionist.types.parts import (
     FILE_WANTED,
     AudioPart,
+    Base64,
     FilePart,
     FileReference,
     HeardPart,
@@ -131,18 +132,17 @@ class _Reading:
         self._n_images += 1
         if self._n_images > self._senses.pictures.max_images:
             raise TooManyImages(self._senses.pictures.max_images)
-        if not image.url.lower().startswith("data:"):
+        if not image.url[: len("data:")].lower() == "data:":
             raise InvalidImageURL(at, image.url)
-        _, _, data = image.url.partition(",")
+        data, is_small = Base64.of_data_url(image.url), image.detail == "low"
         try:
-            is_small = image.detail == "low"
             return shown_text(await self._senses.pictures.text_in(data, is_small=is_small, project=self._project))
         except BadPicture as bad:
             raise InvalidImage(at, bad.fault, bad.reason) from None
 
     async def _heard(self, at: str, audio: InputAudio) -> str:
         try:
-            return await self._senses.listener.heard(audio.data, audio.format, self._project)
+            return await self._senses.listener.heard(Base64(audio.data), audio.format, self._project)
         except Unintelligible as fault:
             raise InvalidAudioData(at, audio.format, fault.reason) from None
 
@@ -155,8 +155,8 @@ class _Reading:
         return shown(filename, text)
 
     async def _sent(self, at: str, filename: str, url: str) -> str:
-        header, _, data = url.partition(",")
-        media_type = header.removeprefix("data:").partition(";")[0]
+        data = Base64.of_data_url(url)
+        media_type = url[len("data:") : data.start - 1].partition(";")[0]
         kind = kind_of(filename, media_type)
         if kind is None:
             raise InvalidDataURL(at, FILE_WANTED, f"unsupported MIME type '{media_type[:64]}'")

@@ -16,6 +16,8 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from completionist.types.parts import Base64
+
 DocumentKind = Literal["pdf", "docx", "pptx", "xlsx", "csv", "tsv", "html", "text"]
 
 _OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -60,8 +62,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A file to be read."""
 
     kind: DocumentKind
-    content: str | Sequence[bytes]
-    """As base64, or the bytes in parts."""
+    content: Base64 | Sequence[bytes]
+    """The bytes, in parts where they are not base64."""
 
 
 class Unreadable(Exception):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from completionist.types.parts import Base64
+
 
 class Unintelligible(Exception):
     """Sound that does not decode; `reason` is one more sentence for the client, where there is one to say."""
@@ -21,8 +23,8 @@ class Listener(Protocol):
         """What this installation lacks to listen, as a sentence; None: nothing."""
         ...
 
-    async def heard(self, data: str, sound_format: Literal["wav", "mp3"], project: str) -> str:
-        """The words in `data`, which is base64; none where nobody speaks.
+    async def heard(self, data: Base64, sound_format: Literal["wav", "mp3"], project: str) -> str:
+        """The words in `data`; none where nobody speaks.
 
         Raises `Unintelligible`, `Overloaded`, `ServerError`.
         """

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from completionist.types.parts import Base64
+
 ImageFault = Literal["invalid_image_format", "image_parse_error"]
 
 
@@ -34,8 +36,8 @@ class PictureReader(Protocol):
         """Of one request."""
         ...
 
-    async def text_in(self, data: str, *, is_small: bool, project: str) -> str:
-        """Line by line. `data` is base64; `is_small`: to be reduced as `detail` `low` is.
+    async def text_in(self, data: Base64, *, is_small: bool, project: str) -> str:
+        """Line by line. `is_small`: to be reduced as `detail` `low` is.
 
         Raises `BadPicture`, `Overloaded`, `ServerError`.
         """

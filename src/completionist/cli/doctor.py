@@ -84,6 +84,7 @@ def examine(settings: Settings, settings_file: Path | None) -> Iterator[Finding]
     yield _memory()
     yield from _disk(cache_directory(settings.models.cache_dir))
     yield _models(settings)
+    yield from _media(settings)
 
 
 def _library(settings: Settings) -> Iterator[Finding]:
@@ -122,3 +123,17 @@ def _models(settings: Settings) -> Finding:
     if names:
         return Finding("models", "fine", ", ".join(names))
     return Finding("models", "note", f"none here yet: serve fetches {settings.model}")
+
+
+def _media(settings: Settings) -> Iterator[Finding]:
+    """Nothing that a server cannot do without."""
+    from completionist.app import open_media  # noqa: PLC0415 - it takes long to import
+
+    media = open_media(settings)
+    for topic, missing, there in (
+        ("documents", media.documents.missing, "PDF and xlsx in messages are read"),
+        ("speech", media.speaker.missing, f"answers are spoken, in {len(media.speaker.voices)} voices"),
+        ("hearing", media.listener.missing, f"speech in messages is recognised by {settings.hearing.model}"),
+        ("pictures", media.pictures.missing, "text in pictures is read"),
+    ):
+        yield Finding(topic, "note" if missing else "fine", missing or there)

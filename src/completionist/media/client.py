@@ -16,6 +16,7 @@ from completionist.log import emit
 from completionist.media.frames import Answer, Question
 from completionist.media.process import MediaProcess
 from completionist.turns import Turns
+from completionist.types.parts import Base64
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +28,10 @@ _SLICE_CHARACTERS = 2**18
 """Of a text on its way: copying more of it at once would hold up other threads."""
 
 
-def slices(text: str) -> Iterator[bytes]:
-    """A long text in ASCII, as a payload."""
-    for start in range(0, len(text), _SLICE_CHARACTERS):
-        yield text[start : start + _SLICE_CHARACTERS].encode()
+def slices(data: Base64) -> Iterator[bytes]:
+    """A payload."""
+    for start in range(data.start, len(data.text), _SLICE_CHARACTERS):
+        yield data.text[start : start + _SLICE_CHARACTERS].encode()
 
 
 class MediaWorker:

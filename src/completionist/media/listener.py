@@ -11,6 +11,7 @@ from completionist.errors import ServerError
 from completionist.media.client import MediaWorker, slices
 from completionist.media.frames import Listen, Refused, Text
 from completionist.settings import HearingSettings
+from completionist.types.parts import Base64
 
 _MEMORY_BYTES = 4 * 2**30
 """Of address space; half a gigabyte of it is used."""
@@ -26,7 +27,7 @@ class WorkerListener:
         self.missing = _missing(model)
         self.worker = MediaWorker("hearing", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)
 
-    async def heard(self, data: str, sound_format: Literal["wav", "mp3"], project: str) -> str:
+    async def heard(self, data: Base64, sound_format: Literal["wav", "mp3"], project: str) -> str:
         question = Listen(
             n_payload_bytes=len(data),
             sound_format=sound_format,

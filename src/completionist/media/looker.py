@@ -8,6 +8,7 @@ from completionist.chat.pictures import BadPicture
 from completionist.media.client import MediaWorker, slices
 from completionist.media.frames import BadImage, ReadPicture, Text
 from completionist.settings import ImageSettings
+from completionist.types.parts import Base64
 
 _MEMORY_BYTES = 4 * 2**30
 """Of address space; half a gigabyte of it is used."""
@@ -23,7 +24,7 @@ class WorkerLooker:
         self.max_images = settings.max_images
         self.worker = MediaWorker("pictures", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)
 
-    async def text_in(self, data: str, *, is_small: bool, project: str) -> str:
+    async def text_in(self, data: Base64, *, is_small: bool, project: str) -> str:
         question = ReadPicture(n_payload_bytes=len(data), is_small=is_small, max_pixels=self._settings.max_pixels)
         answer = await self.worker.ask(project, question, lambda: slices(data))
         match answer:

@@ -93,6 +93,21 @@ class RefusalPart(msgspec.Struct, frozen=True, kw_only=True):
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
+class Base64(msgspec.Struct, frozen=True):
+    """The end of a text. It is never cut out of it: that would copy megabytes on the event loop."""
+
+    text: str
+    start: int = 0
+
+    @classmethod
+    def of_data_url(cls, url: str) -> Base64:
+        return cls(url, url.index(",") + 1)
+
+    def __len__(self) -> int:
+        """In characters."""
+        return len(self.text) - self.start
+
+
 Part = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 _IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
