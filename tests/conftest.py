@@ -14,12 +14,19 @@ import pytest
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.real import running_model
 from tests.support.server import RunningServer, running_server
+from tests.support.sharing import BySharedServer
 
 # Servers of tests that name no database have one that goes with the tests; processes that they start inherit it.
 _DATA = tempfile.TemporaryDirectory(prefix="data-")
 os.environ["XDG_DATA_HOME"] = _DATA.name
 
 Serve = Callable[..., RunningServer]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharedServer:
+    """Who runs what, where the tests run in several processes."""
+    return BySharedServer(config, log)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.client import EngineClient
 from completionist.engine.scripted import CARD, Script, ScriptedEngine
 from completionist.errors import ModelNotFound, OperatorError
+from completionist.heap import give_back_freed_memory
 from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
@@ -145,6 +146,7 @@ def serve(settings: Settings, model: Loading | Script, announce: Callable[[Servi
     """
     if not (is_loopback(settings.server.host) or settings.keys or has_usable_key(settings.store.url)):
         raise PublicWithoutKey(settings.server.host)
+    give_back_freed_memory()
     answering = _loaded(model) if isinstance(model, Loading) else _scripted(settings, model)
     with (
         _listener(settings.server) as listener,

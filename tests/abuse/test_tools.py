@@ -1,4 +1,4 @@
-"""Rows 28, 29 and 31: tools, histories of calls, and predictions."""
+"""Rows 28 and 29: tools, histories of calls, and predictions."""
 
 from __future__ import annotations
 

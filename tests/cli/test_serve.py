@@ -20,9 +20,10 @@ import pytest
 from completionist.cache import cache_directory
 from completionist.settings import DEFAULT_MODEL
 from tests.cli.conftest import Cli, one_line
+from tests.support.real import ONE_THREAD
 
 NO_INDEX = {"COMPLETIONIST_MODELS__INDEX_URL": "http://127.0.0.1:9/simple"}
-WITH_MODELS = {"COMPLETIONIST_MODELS__CACHE_DIR": str(cache_directory())}
+WITH_MODELS = {"COMPLETIONIST_MODELS__CACHE_DIR": str(cache_directory()), **ONE_THREAD}
 
 
 class Served:

@@ -37,7 +37,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="module")
 def engine(runner: asyncio.Runner, model_path: Path) -> Iterator[EngineClient]:
-    settings = EngineSettings(streams=STREAMS, context_tokens=CONTEXT_TOKENS, queue_requests=3)
+    settings = EngineSettings(threads=1, streams=STREAMS, context_tokens=CONTEXT_TOKENS, queue_requests=3)
     client = EngineClient(launch(model_path, "tiny", settings))
     runner.run(client.start())
     yield client

@@ -37,7 +37,7 @@ class BareLoop:
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = CONTEXT_TOKENS, 512, 512
         params.flash_attn_type = 0
-        params.n_threads = params.n_threads_batch = 2
+        params.n_threads = params.n_threads_batch = 1
         self.context = self.c.llama_init_from_model(self.model.handle, params)
 
     def greedy(self, tokens: list[int], n: int) -> list[int]:

@@ -16,7 +16,7 @@ from completionist.engine.llama.launch import launch
 from completionist.settings import EngineSettings
 from tests.engine.asking import Answer, ask, prompt, until
 
-SETTINGS = EngineSettings(streams=2, context_tokens=256)
+SETTINGS = EngineSettings(threads=1, streams=2, context_tokens=256)
 
 
 def client(path: Path, *, hang_after_s: float = 120.0) -> EngineClient:

@@ -38,9 +38,11 @@ def write_sliding_window(path: Path) -> Path:
     return model.finish()
 
 
-def write_plain(path: Path) -> Path:
+def write_plain(path: Path, *, chat_template: str | None = None) -> Path:
     """Llama's shape, two layers of it: attention to everything, memory that can be cut anywhere."""
     model = _Writer(path, "llama", layers=2)
+    if chat_template is not None:
+        model.w.add_chat_template(chat_template)
     model.w.add_head_count(HEADS)
     model.w.add_head_count_kv(1)
     model.w.add_rope_dimension_count(WIDTH // HEADS)

@@ -75,6 +75,7 @@ def test_a_model_whose_template_does_not_work_is_refused_when_it_is_loaded(templ
         own = Renderer(msgspec.structs.replace(CARD, chat_template=template))
         with pytest.raises(ChatTemplateUnusable, match="chat template"):
             await own.start()
+        await own.close()
 
     asyncio.run(main())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from completionist.app import Serving, serve
-from completionist.engine.base import Prompt
+from completionist.engine.base import PlainText, Prompt
 from completionist.engine.scripted import Crash, Move, Pause, Script, friendly
 from completionist.settings import Settings
 
@@ -52,7 +52,24 @@ def torrent(prompt: Prompt) -> Sequence[Sequence[Move]]:
     return [_TORRENT] * prompt.n
 
 
-SCRIPTS: dict[str, Script] = {script.__name__: script for script in (friendly, short, held, slow, crashing, torrent)}
+def repeating(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """Says what the user says, over and over to a megabyte: first byte by byte, then cut where no character ends."""
+    (*_, asked) = [s.text for s in prompt.segments if isinstance(s, PlainText) and s.text.startswith("user\n")]
+    said = repeated(asked.removeprefix("user\n"))
+    return [
+        [*(said[i : i + 1] for i in range(16)), *(said[i : i + 16385] for i in range(16, len(said), 16385))]
+    ] * prompt.n
+
+
+def repeated(text: str) -> bytes:
+    """A megabyte of it; the last character may be cut."""
+    encoded = text.encode()
+    return (encoded * (2**20 // len(encoded) + 1))[: 2**20]
+
+
+SCRIPTS: dict[str, Script] = {
+    script.__name__: script for script in (friendly, short, held, slow, crashing, torrent, repeating)
+}
 
 
 class ServerProcess:

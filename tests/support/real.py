@@ -14,6 +14,9 @@ from completionist.models.catalog import catalog
 from completionist.models.pull import pull
 from completionist.settings import DEFAULT_MODEL, ModelSettings
 
+ONE_THREAD = {"COMPLETIONIST_ENGINE__THREADS": "1"}
+"""The tests run in two processes: threads that wait for each other lose their turns to the other process's."""
+
 
 @contextmanager
 def running_model(log: Path, model: str = DEFAULT_MODEL, *, options: str = "") -> Iterator[str]:
@@ -25,7 +28,8 @@ def running_model(log: Path, model: str = DEFAULT_MODEL, *, options: str = "") -
     config = log.with_name("completionist.toml")
     config.write_text(options)
     own = {name: value for name, value in os.environ.items() if not name.startswith("COMPLETIONIST_")}
-    environment = {**own, "COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
+    sizes = {"COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
+    environment = {**own, **sizes, **(ONE_THREAD if model == DEFAULT_MODEL else {})}
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "completionist", "serve", "--model", model, "--port", "0", "--config", str(config)],

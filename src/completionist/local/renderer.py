@@ -59,9 +59,8 @@ class Renderer:
         self._process: _Process | None = None
 
     async def start(self) -> None:
-        """Try the template. Raises `ChatTemplateUnusable`."""
+        """Try the template. Raises `ChatTemplateUnusable`; `close` follows all the same."""
         if broken := await self._on_thread(self._ensure_process):
-            await self.close()
             raise ChatTemplateUnusable(self._card.name, broken.reason)
 
     async def rendered(self, question: Callable[[], Render]) -> Rendered:
