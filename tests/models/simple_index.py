@@ -218,6 +218,7 @@ def entry(
         sha256=hashlib.sha256(content).hexdigest(),
         context_tokens=8,
         kv_bytes_per_token=4,
+        head_count=1,
         vocabulary_size=2,
         hub=hub,
         member=r"/data/part\d+\.bin$",

@@ -8,7 +8,8 @@ import pytest
 
 from completionist.cache import cache_directory
 from completionist.models.catalog import catalog
-from completionist.models.gguf import BrokenModelFile
+from completionist.models.fit import shape_of
+from completionist.models.gguf import BrokenModelFile, read_facts
 from completionist.models.installed import NotPulled, UnknownModel, installed, model_path, resolve
 from completionist.settings import DEFAULT_MODEL, ModelSettings
 
@@ -94,3 +95,4 @@ def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.Monkey
 def test_the_default_model_is_whole() -> None:
     model = resolve(DEFAULT_MODEL, ModelSettings())
     assert model.path.stat().st_size == catalog()[DEFAULT_MODEL].size_bytes
+    assert shape_of(read_facts(model.path)) == catalog()[DEFAULT_MODEL].shape

@@ -156,12 +156,18 @@ class EngineClient:
                     first.set_result(None)
                 self._last_fault = await worker.watch(self._hang_after_s)
             else:
-                self._last_fault = loaded.reason if loaded else "it died while loading the model"
+                self._last_fault = loaded.reason if loaded else await self._died_loading(worker)
         finally:
             self._worker = None
             self._fail_all()
             await worker.end()
         return loop.time() - ready
+
+    async def _died_loading(self, worker: WorkerProcess) -> str:
+        return (
+            f"the engine worker died over {self._launch.load.model_path} ({await worker.obituary()}): "
+            "is the file whole, and is there memory for it?"
+        )
 
     def _fail_all(self) -> None:
         lost, self._mailboxes = self._mailboxes, {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any, cast
@@ -63,6 +64,16 @@ class WorkerProcess(asyncio.Protocol):
         outcomes: set[asyncio.Future[Any]] = {self._loaded, self._lost}
         await asyncio.wait(outcomes, timeout=_LOAD_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
         return self._loaded.result() if self._loaded.done() else None
+
+    async def obituary(self) -> str:
+        """How a worker that never answered its order was lost."""
+        if not self._lost.done():
+            return f"it had not loaded it after {_LOAD_DEADLINE_S:g} s"
+        status = await asyncio.to_thread(self._reap)
+        if status >= 0:
+            return f"it ended with status {status}"
+        name = signal.Signals(-status).name
+        return f"it was ended by {name}{', as where memory runs out' if name == 'SIGKILL' else ''}"
 
     async def watch(self, hang_after_s: float) -> str:
         """Returns how the worker was lost: its connection ended, or it reported nothing for `hang_after_s` seconds."""

@@ -40,6 +40,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What it was trained for."""
     kv_bytes_per_token: int
     """Memory of a token of a conversation, with cells of 16 bits."""
+    head_count: int
     vocabulary_size: int
     hub: HubSource | None = None
     dialect: Dialect | None = None
@@ -53,6 +54,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """What the memory of a conversation depends on."""
         return Shape(
             kv_bytes_per_token=self.kv_bytes_per_token,
+            head_count=self.head_count,
             vocabulary_size=self.vocabulary_size,
             context_tokens=self.context_tokens,
         )

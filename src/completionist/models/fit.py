@@ -1,7 +1,8 @@
 """What a model will take of a machine's memory, before it is fetched or loaded: an estimate from its header.
 
 Weights are as large as the file. A token of a conversation takes its keys and values in every layer that attends; recurrent
-layers keep a state that does not grow. Buffers hold a batch's logits. The engine measures all of it when it loads a model.
+layers keep a state that does not grow. Buffers hold what the rows of a batch attend to, head by head, and the logits of those
+that are asked for. The engine measures all of it when it loads a model.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ CONVERSATION_TOKENS = 4096
 """What a conversation wants to have room for; the estimate is for one."""
 _BATCH_TOKENS = 512
 _BYTES_PER_CELL_VALUE = 2
-_BYTES_PER_LOGIT = 4
-_PROCESS_BYTES = 150_000_000
+_LOGIT_ROWS = 80
+_BYTES_PER_FLOAT = 4
+_PROCESS_BYTES = 100_000_000
 """The worker itself: interpreter and library."""
 
 
@@ -24,6 +26,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     kv_bytes_per_token: int
     """With cells of 16 bits."""
+    head_count: int
+    """Of attention, in the layer that has the most."""
     vocabulary_size: int
     context_tokens: int
     """What it was trained for."""
@@ -49,7 +53,12 @@ def shape_of(facts: Facts) -> Shape | None:
     per_token = _kv_bytes_per_token(facts)
     if context is None or vocabulary is None or per_token is None:
         return None
-    return Shape(kv_bytes_per_token=per_token, vocabulary_size=vocabulary, context_tokens=context)
+    return Shape(
+        kv_bytes_per_token=per_token,
+        head_count=max(facts.numbers(facts.own("attention.head_count")) or (0,), default=0),
+        vocabulary_size=vocabulary,
+        context_tokens=context,
+    )
 
 
 def need_of(weights_bytes: int, shape: Shape) -> Need:
@@ -57,9 +66,14 @@ def need_of(weights_bytes: int, shape: Shape) -> Need:
     return Need(
         weights_bytes=weights_bytes,
         kv_bytes=shape.kv_bytes_per_token * tokens,
-        buffer_bytes=shape.vocabulary_size * _BATCH_TOKENS * _BYTES_PER_LOGIT + _PROCESS_BYTES,
+        buffer_bytes=_buffer_bytes(shape, tokens),
         tokens=tokens,
     )
+
+
+def _buffer_bytes(shape: Shape, tokens: int) -> int:
+    scores = shape.head_count * _BATCH_TOKENS * tokens
+    return (scores + _LOGIT_ROWS * shape.vocabulary_size) * _BYTES_PER_FLOAT + _PROCESS_BYTES
 
 
 def _vocabulary_size(facts: Facts) -> int | None:

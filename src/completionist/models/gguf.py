@@ -4,7 +4,6 @@ input too much."""
 from __future__ import annotations
 
 import mmap
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +21,19 @@ from completionist.models.header import (
     read_counts,
     read_pairs,
 )
+from completionist.parts import parts_of
 
 _MAX_DIMENSIONS = 4
 _DEFAULT_ALIGNMENT = 32
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_SIZES = {
+    "block_count": (1, 512),
+    "context_length": (1, 2**31 - 1),
+    "embedding_length": (1, 2**20),
+    "feed_forward_length": (0, 2**24),
+    "expert_count": (0, 2**12),
+    "vocab_size": (1, 2**24),
+}
+"""From the least to the most, where a model states it."""
 
 # (weights a block, bytes a block) of each tensor type; types that later versions add are checked by their offset alone
 _BLOCKS = {
@@ -84,15 +92,6 @@ def read_numbers(path: Path, array: Array) -> tuple[int, ...]:
         return reader.unpack(f"<{array.count}i")
 
 
-def parts_of(path: Path) -> tuple[Path, ...]:
-    """All files of the model that `path` is, or is a part of."""
-    found = _PART.fullmatch(path.name)
-    if found is None:
-        return (path,)
-    count = int(found["count"])
-    return tuple(path.with_name(f"{found['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1))
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Reader]:
     """Whatever does not hold inside the block is a `BrokenModelFile`."""
@@ -111,17 +110,23 @@ def _opened(path: Path) -> Iterator[Reader]:
 
 def _check(reader: Reader) -> None:
     n_tensors, n_pairs = read_counts(reader)
-    alignment, is_part = _DEFAULT_ALIGNMENT, False
-    for key, value in read_pairs(reader, n_pairs):
-        if key == "general.alignment":
-            alignment = _alignment(value)
-        is_part = is_part or (key == "split.count" and value != 0)
-    if n_tensors == 0 and not is_part:
+    facts = Facts(dict(read_pairs(reader, n_pairs)))
+    alignment = _alignment(facts.values.get("general.alignment", _DEFAULT_ALIGNMENT))
+    if n_tensors == 0 and not facts.number("split.count"):
         raise Broken("it has no tensors")
+    _check_sizes(facts)
     end = max((_read_tensor_end(reader) for _ in range(n_tensors)), default=0)
     start = -(-reader.position // alignment) * alignment
     if n_tensors and start + end > reader.size:
         raise Broken(f"its tensors end at byte {start + end:,}, the file at {reader.size:,} (cut short?)")
+
+
+def _check_sizes(facts: Facts) -> None:
+    """What the library builds tables by, or ends over; whatever else is wrong it refuses itself."""
+    for key, (least, most) in _SIZES.items():
+        stated = facts.number(facts.own(key))
+        if stated is not None and not least <= stated <= most:
+            raise Broken(f"its {key} is {stated:,}")
 
 
 def _alignment(value: Value) -> int:

@@ -11,11 +11,12 @@ import msgspec
 from completionist.cache import cache_directory
 from completionist.errors import OperatorError
 from completionist.models.catalog import CatalogEntry, catalog
-from completionist.models.gguf import BrokenModelFile, check_gguf, parts_of
+from completionist.models.gguf import BrokenModelFile, check_gguf
 from completionist.models.hub_cache import CachedRepository, cached_repositories
 from completionist.models.places import hub_cache
 from completionist.models.quantisations import NoModel, NoSuchVariant, PartMissing, Variant, choose, projector, variants
 from completionist.models.references import HubReference, hub_reference
+from completionist.parts import parts_of
 from completionist.settings import Dialect, ModelSettings
 
 LOCAL_PUBLISHER = "local"

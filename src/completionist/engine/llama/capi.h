@@ -10,6 +10,7 @@ typedef struct llama_memory_i * llama_memory_t;
 typedef bool (*llama_progress_callback)(float progress, void * user_data);
 typedef bool (*ggml_abort_callback)(void * data);
 typedef void (*ggml_log_callback)(int level, const char * text, void * user_data);
+typedef void (*ggml_abort_callback_t)(const char * error_message);
 
 typedef struct llama_batch {
     int32_t n_tokens;
@@ -87,6 +88,7 @@ const char * llama_print_system_info(void);
 struct llama_model_params   llama_model_default_params(void);
 struct llama_context_params llama_context_default_params(void);
 void llama_backend_init(void);
+ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 void llama_log_set(ggml_log_callback log_callback, void * user_data);
 size_t llama_max_parallel_sequences(void);
 

@@ -14,8 +14,10 @@ and, where the observed defaults make sense, put them into `KNOWN_VERSION`, `KNO
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -86,6 +88,7 @@ KNOWN_CONTEXT_DEFAULTS: dict[str, float | None] = {
 }
 
 _MAX_LOG_LINES = 64
+_SOURCE_DIRECTORY = re.compile(r"^\S*/")
 _WARN, _ERROR = 3, 4
 
 CData: TypeAlias = Any
@@ -99,10 +102,17 @@ class LibraryRefused(OperatorError):
     """The native library is missing, cannot be loaded, or is not the version these declarations are for."""
 
 
+def print_last_words(reason: str) -> None:
+    """One line for the log, in place of the library's own and a debugger's."""
+    print(f"the engine library gave up: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - the process ends with it
+
+
 class Native:
     """A loaded and checked library: `c` holds its functions, `log` its last warnings and errors."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_abort: Callable[[str], None] = print_last_words) -> None:
+        """`on_abort` is called with the reason, on any thread, where the library finds something that it trusted in to be
+        wrong; the process ends when it returns."""
         try:
             self.c: CData = cast("CData", ffi.dlopen(str(path)))
         except OSError as error:
@@ -111,7 +121,13 @@ class Native:
         self.log: deque[str] = deque(maxlen=_MAX_LOG_LINES)
         self._log_callback = ffi.callback("ggml_log_callback", self._record)
         self.c.llama_log_set(self._log_callback, ffi.NULL)
+        self._on_abort = on_abort
+        self._abort_callback = ffi.callback("ggml_abort_callback_t", self._abort)
+        self.c.ggml_set_abort_callback(self._abort_callback)
         self.c.llama_backend_init()
+
+    def _abort(self, message: CData) -> None:
+        self._on_abort(_SOURCE_DIRECTORY.sub("", text_at(message).strip()))
 
     def _record(self, level: int, text: CData, _user_data: CData) -> None:
         if level in (_WARN, _ERROR):

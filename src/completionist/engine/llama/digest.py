@@ -9,12 +9,20 @@ from pathlib import Path
 
 import msgspec
 
+from completionist.parts import parts_of
+
 
 class _Known(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     changed_ns: int
     sha256: str
+
+
+def model_sha256(path: Path, cache_dir: Path) -> str:
+    """Digest of a model; of one in several parts that of their digests. Raises `OSError` where one cannot be read."""
+    digests = [file_sha256(part, cache_dir) for part in parts_of(path)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def file_sha256(path: Path, cache_dir: Path) -> str:

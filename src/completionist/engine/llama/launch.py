@@ -23,7 +23,7 @@ def launch(model_path: Path, name: str, settings: EngineSettings, *, cache_dir: 
     library = find_library(settings.library, cache_dir=cache_dir)
     return Launch(
         command=(sys.executable, "-m", "completionist.engine.llama.worker"),
-        environment={"GOMP_SPINCOUNT": SPIN_COUNT},
+        environment={"GOMP_SPINCOUNT": SPIN_COUNT, "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
         load=LoadModel(
             model_path=str(model_path),
             name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from completionist.engine.base import ModelCard, StreamRange
 from completionist.engine.frames import LoadModel
 from completionist.engine.llama.capi import Native
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs, kept
-from completionist.engine.llama.digest import file_sha256
+from completionist.engine.llama.digest import model_sha256
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
@@ -24,12 +25,13 @@ _PROBE_TOKENS = 256
 _DEFAULT_CACHE_SHARE, _MAX_DEFAULT_CACHE_BYTES = 10, 2 << 30
 
 
-def load(order: LoadModel) -> tuple[Engine, ModelCard]:
-    """Raises `LibraryRefused`, `ModelRefused`, `ContextRefused` or `OSError`, whose text is for the operator."""
+def load(order: LoadModel, on_abort: Callable[[str], None]) -> tuple[Engine, ModelCard]:
+    """Raises `LibraryRefused`, `ModelRefused`, `ContextRefused` or `OSError`, whose text is for the operator; a file may bring
+    up other errors too. `on_abort`: see `Native`."""
     path, cache_dir = Path(order.model_path), Path(order.cache_dir)
     with ThreadPoolExecutor(1) as pool:  # reading the whole file goes on beside loading it
-        digest = pool.submit(file_sha256, path, cache_dir)
-        model = Model(Native(Path(order.library_path)), path)
+        digest = pool.submit(model_sha256, path, cache_dir)
+        model = Model(Native(Path(order.library_path), on_abort), path)
         footprint = _probe(model, order)
         contexts = [_context(model, order, shape) for shape in _shapes(model, order, footprint)]
         card = _card(order, model, contexts, footprint, digest.result())

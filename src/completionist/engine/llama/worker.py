@@ -33,7 +33,7 @@ from completionist.engine.frames import (
     Submit,
     frame,
 )
-from completionist.engine.llama.capi import LibraryRefused
+from completionist.engine.llama.capi import LibraryRefused, print_last_words
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.model import ModelRefused
@@ -103,6 +103,21 @@ class Channel:
             raise SupervisorGone from error
 
 
+class LastWords:
+    """What the library says when it gives up, on its way to where somebody reads it. The process ends with it."""
+
+    def __init__(self, channel: Channel, model_path: str) -> None:
+        self._channel = channel
+        self._model_path = model_path
+        self.is_loading = True
+
+    def say(self, reason: str) -> None:
+        if self.is_loading:
+            self._channel.send(LoadFailed(f"cannot load {self._model_path}: the library gave up: {reason}"))
+        else:
+            print_last_words(reason)
+
+
 def serve(channel: Channel, engine: Engine) -> None:
     """Drain commands, step, report; for ever."""
     engine.rouse_by(channel.wake)
@@ -133,11 +148,16 @@ def main(descriptor: int) -> None:
     channel = Channel(socket.socket(fileno=descriptor))
     try:
         order = channel.receive_load()
+        last_words = LastWords(channel, order.model_path)
         try:
-            engine, card = load(order)
+            engine, card = load(order, last_words.say)
         except (LibraryRefused, ModelRefused, ContextRefused, OSError) as error:
             channel.send(LoadFailed(str(error)))
             return
+        except Exception as error:  # noqa: BLE001 - what a file says of itself may break anything
+            channel.send(LoadFailed(f"cannot load {order.model_path}: {type(error).__name__}: {error}"))
+            return
+        last_words.is_loading = False
         gc.collect()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         gc.freeze()  # what was loaded stays: later collections need not look at it
