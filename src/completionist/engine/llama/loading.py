@@ -9,7 +9,7 @@ from pathlib import Path
 
 from completionist.engine.base import ModelCard, StreamRange
 from completionist.engine.frames import LoadModel
-from completionist.engine.llama.capi import Native
+from completionist.engine.llama.capi import Native, print_last_words
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs, kept
 from completionist.engine.llama.digest import model_sha256
 from completionist.engine.llama.loop import Engine
@@ -25,7 +25,7 @@ _PROBE_TOKENS = 256
 _DEFAULT_CACHE_SHARE, _MAX_DEFAULT_CACHE_BYTES = 10, 2 << 30
 
 
-def load(order: LoadModel, on_abort: Callable[[str], None]) -> tuple[Engine, ModelCard]:
+def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -> tuple[Engine, ModelCard]:
     """Raises `LibraryRefused`, `ModelRefused`, `ContextRefused` or `OSError`, whose text is for the operator; a file may bring
     up other errors too. `on_abort`: see `Native`."""
     path, cache_dir = Path(order.model_path), Path(order.cache_dir)
