@@ -181,7 +181,7 @@ def wire(
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
     attachments = Attachments(files, store, media, settings.documents)
-    metrics = Metrics()
+    metrics, ledger = Metrics(), Ledger(books)
     for served in backends.models():
         metrics.watch(engine, served.id)
     metrics.watch_store(store)
@@ -206,8 +206,8 @@ def wire(
         has_engine=lambda: engine.is_ready,
         hosts=Hosts(settings.server),
         keyring=Keyring(settings.keys, books),
-        ledger=Ledger(books),
-        limiter=Limiter(settings.limits),
+        ledger=ledger,
+        limiter=Limiter(settings.limits, ledger.months),
         media=media,
         metrics=metrics,
         settings=settings.server,

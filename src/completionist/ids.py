@@ -5,6 +5,7 @@ Id forms are those of the contract, section 5.5.
 
 from __future__ import annotations
 
+import calendar
 import re
 import secrets
 import string
@@ -95,6 +96,12 @@ def breakpoint_mark() -> str:
 def now_s() -> int:
     """Whole Unix seconds, as every `created` on the wire."""
     return int(time.time())
+
+
+def month_s() -> int:
+    """When this calendar month began in UTC, in Unix seconds."""
+    now = time.gmtime(now_s())
+    return calendar.timegm((now.tm_year, now.tm_mon, 1, 0, 0, 0))
 
 
 def local_time(form: str) -> str:

@@ -182,6 +182,7 @@ class KeyLimits(Section):
     requests_per_minute: int = Field(default=1_000_000, ge=1)
     tokens_per_minute: int = Field(default=1_000_000_000, ge=1)
     concurrent_requests: int | None = Field(default=None, ge=1)
+    tokens_per_month: int | None = Field(default=None, ge=1)
 
 
 class SharedLimits(Section):
@@ -192,11 +193,17 @@ class SharedLimits(Section):
     concurrent_requests: int | None = Field(default=None, ge=1)
 
 
+class ProjectLimits(SharedLimits):
+    """What all keys of a project may ask for together."""
+
+    tokens_per_month: int | None = Field(default=None, ge=1)
+
+
 class LimitSettings(Section):
     """Rates and concurrency."""
 
     key: KeyLimits = KeyLimits()
-    project: SharedLimits = SharedLimits()
+    project: ProjectLimits = ProjectLimits()
     """All keys of a project, unless the project says otherwise."""
     end_user: SharedLimits = SharedLimits()
     """Each end user that requests of one key name."""
@@ -234,6 +241,7 @@ class KeySettings(Section):
     """None, here and below: `limits.key` says it."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
     concurrent_requests: int | None = Field(default=None, ge=1)
+    tokens_per_month: int | None = Field(default=None, ge=1)
 
     @property
     def id(self) -> str:

@@ -30,6 +30,7 @@ LIMITS: dict[str, dict[str, int]] = {
     "rare": {"requests_per_minute": 2},
     "short": {"tokens_per_minute": 200},
     "alone": {"concurrent_requests": 1},
+    "poor": {"tokens_per_month": 1},
     "plain": {},
     "brother": {},
     "users": {},
@@ -144,6 +145,20 @@ def test_tokens_are_reserved_and_settled(limited: RunningServer) -> None:
         assert int(refused.headers["x-ratelimit-remaining-tokens"]) < 100  # nothing more was taken
     # What was reserved for a client that left is settled with what was run for it.
     eventually(lambda: int(create(limited, "short", n=0).headers["x-ratelimit-remaining-tokens"]) > 120)
+
+
+def test_a_quota_is_used_up(limited: RunningServer) -> None:
+    assert create(limited, "poor").status == 200
+    refused = create(limited, "poor")
+    assert (refused.status, refused.error["type"], refused.error["code"]) == (
+        429,
+        "insufficient_quota",
+        "insufficient_quota",
+    )
+    assert refused.error["message"].startswith("You exceeded your current quota, please check your plan and billing")
+    assert refused.headers["x-should-retry"] == "false"
+    assert "retry-after" not in refused.headers
+    assert create(limited, "poor", n=0).status == 400
 
 
 def test_concurrent_requests(limited: RunningServer) -> None:

@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from completionist.engine.base import Prompt, WorkerLost
 from completionist.engine.scripted import Move, Pause
-from completionist.settings import FileSettings, KeySettings, ServerSettings, Settings, StoreSettings
+from completionist.settings import FileSettings, KeySettings, LimitSettings, ServerSettings, Settings, StoreSettings
 from tests.support.ask import ask
 from tests.support.server import RunningServer, running_server
 
@@ -62,7 +62,9 @@ class Tenants:
 
 
 @contextmanager
-def tenants_of(url: str, *, files: FileSettings | None = None, **store: Any) -> Iterator[Tenants]:
+def tenants_of(
+    url: str, *, files: FileSettings | None = None, limits: LimitSettings | None = None, **store: Any
+) -> Iterator[Tenants]:
     """A server on the database at `url`, with a directory of files of its own."""
     keys = tuple(
         KeySettings(sha256=hashlib.sha256(key.encode()).hexdigest(), project=project)
@@ -74,6 +76,7 @@ def tenants_of(url: str, *, files: FileSettings | None = None, **store: Any) -> 
             store=StoreSettings(url=url, **store),
             files=(files or FileSettings()).model_copy(update={"directory": Path(directory)}),
             keys=keys,
+            limits=limits or LimitSettings(),
         )
         with running_server(terse, settings=settings) as server:
             tenants = Tenants(server, url, Path(directory))

@@ -15,7 +15,7 @@ from openai.types.admin.organization.usage_completions_response import (
 )
 
 from completionist.cli import run
-from completionist.settings import ServerSettings, Settings, StoreSettings
+from completionist.settings import LimitSettings, ProjectLimits, ServerSettings, Settings, StoreSettings
 from completionist.store.usage import DAY_S
 from tests.store.databases import KindOfDatabase
 from tests.store.tenants import KEY, OTHER_KEY, Tenants, tenants_of
@@ -138,6 +138,21 @@ def test_a_stop_writes_what_was_counted(kind: KindOfDatabase) -> None:
         for _ in range(3):
             ask(tenants.mine)
     assert kind.query(url, "SELECT project, requests FROM usage") == [("mine", "3")]
+
+
+def test_a_quota_counts_what_was_used_before(kind: KindOfDatabase) -> None:
+    url = kind.new_url()
+    with tenants_of(url) as tenants:
+        ask(tenants.mine)
+    limits = LimitSettings(project=ProjectLimits(tokens_per_month=1))
+    with tenants_of(url, limits=limits) as tenants:
+        months = tenants.server.services.ledger.months
+        assert months.used("project", "mine") == 0  # it is read once somebody asks
+        tenants.server.on_loop(months.refresh())
+        with pytest.raises(openai.RateLimitError) as refused:
+            ask(tenants.mine)
+        assert refused.value.code == "insufficient_quota"
+        ask(tenants.others)
 
 
 def test_a_blocked_end_user_is_refused(book: Book) -> None:

@@ -115,6 +115,7 @@ def _holder(key: KeySettings) -> Holder:
         requests_per_minute=key.requests_per_minute,
         tokens_per_minute=key.tokens_per_minute,
         concurrent_requests=key.concurrent_requests,
+        tokens_per_month=key.tokens_per_month,
     )
     return Holder(
         caller=Caller(

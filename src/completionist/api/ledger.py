@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from completionist import ids
+from completionist.api.months import Months
 from completionist.errors import StorageUnavailable
 from completionist.log import emit
 from completionist.store.usage import DAY_S, Counts, UsageBook, UsageOf
@@ -37,6 +38,7 @@ class Ledger:
         self._sums: dict[UsageOf, Counts] = {}
         self._writing: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self.months = Months(book)
 
     def start(self) -> None:
         self._writing = asyncio.create_task(self._write_for_ever())
@@ -67,6 +69,7 @@ class Ledger:
             reasoning_tokens=usage.completion_tokens_details.reasoning_tokens,
         )
         self._put([(of, counts)])
+        self.months.add(of.key, of.project, usage.total_tokens)
 
     async def flush(self) -> None:
         """Write all that was counted, as far as the database takes it."""
@@ -90,3 +93,5 @@ class Ledger:
                 async with asyncio.timeout(BATCH_S):
                     await self._closing.wait()
             await self.flush()
+            if not (self._sums or self._closing.is_set()):
+                await self.months.refresh()

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from completionist.api.buckets import Account, Bucket
-from completionist.errors import APIError
+from completionist.api.months import Months
+from completionist.errors import APIError, InsufficientQuota
 from completionist.errors.rates import duration
 from completionist.settings import LimitSettings, SharedLimits
 from completionist.types.caller import Caller
@@ -29,7 +30,8 @@ _Name = tuple[str, ...]
 class Limiter:
     """The accounts of everyone who asked lately. One per server."""
 
-    def __init__(self, settings: LimitSettings) -> None:
+    def __init__(self, settings: LimitSettings, months: Months) -> None:
+        self._months = months
         self._key = Limits(**settings.key.model_dump())
         self._project = _limits(settings.project)
         self._end_user = _limits(settings.end_user)
@@ -38,6 +40,16 @@ class Limiter:
     def meter(self, caller: Caller) -> Meter:
         """Of one request."""
         return Meter(self, caller)
+
+    def check_quota(self, caller: Caller) -> None:
+        """Raises `InsufficientQuota`."""
+        quotas = {
+            ("key", caller.key or ""): caller.limits.or_else(self._key).tokens_per_month,
+            ("project", caller.project): caller.project_limits.or_else(self._project).tokens_per_month,
+        }
+        for (kind, name), quota in quotas.items():
+            if quota is not None and self._months.used(kind, name) >= quota:
+                raise InsufficientQuota
 
     def accounts(self, caller: Caller, end_user: str | None) -> tuple[Account, Account | None, Account | None]:
         """Of the key, of its project and of an end user of it; None where there is no limit."""
@@ -89,7 +101,8 @@ class Meter:
 
     @contextmanager
     def admitted(self, model: str, end_user: str | None, n_tokens: int) -> Iterator[None]:
-        """Reserve, and hold the places of concurrent requests meanwhile. Raises `RateLimited`, `RequestTooLarge`."""
+        """Reserve, and hold the places of concurrent requests meanwhile. Raises `RateLimited`, `RequestTooLarge`,
+        `InsufficientQuota`."""
         self._reserve(model, end_user, n_tokens)
         try:
             yield
@@ -122,6 +135,7 @@ class Meter:
         self._key, self._project, _ = self._limiter.accounts(self._caller, None)
 
     def _reserve(self, model: str, end_user: str | None, n_tokens: int) -> None:
+        self._limiter.check_quota(self._caller)
         now_s = time.monotonic()
         self._key, self._project, end_users = self._limiter.accounts(self._caller, end_user)
         accounts = [account for account in (self._key, self._project, end_users) if account]

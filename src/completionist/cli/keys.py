@@ -17,6 +17,7 @@ from completionist.cli.options import (
     Json,
     RequestsPerMinute,
     TokensPerMinute,
+    TokensPerMonth,
     shown_limits,
 )
 from completionist.cli.terminal import json_text, moment, table
@@ -58,6 +59,7 @@ def create(
     requests_per_minute: RequestsPerMinute = None,
     tokens_per_minute: TokensPerMinute = None,
     concurrent_requests: ConcurrentRequests = None,
+    tokens_per_month: TokensPerMonth = None,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
@@ -74,6 +76,7 @@ def create(
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             concurrent_requests=concurrent_requests,
+            tokens_per_month=tokens_per_month,
         ),
         created=ids.now_s(),
         expires=future_s(expires) if expires else None,

@@ -41,6 +41,8 @@ RequestsPerMinute = Annotated[int | None, typer.Option(min=1, help="Requests a m
 TokensPerMinute = Annotated[int | None, typer.Option(min=1, help="Tokens a minute, of prompts and answers.")]
 ConcurrentRequests = Annotated[int | None, typer.Option(min=1, help="Requests under way at the same time.")]
 
+TokensPerMonth = Annotated[int | None, typer.Option(min=1, help="Tokens in a calendar month (UTC).")]
+
 
 def shown_limits(limits: Limits) -> str:
     """In one cell of a list."""
@@ -48,5 +50,6 @@ def shown_limits(limits: Limits) -> str:
         "requests/min": limits.requests_per_minute,
         "tokens/min": limits.tokens_per_minute,
         "at once": limits.concurrent_requests,
+        "tokens/month": limits.tokens_per_month,
     }
     return ", ".join(f"{value:,} {name}" for name, value in said.items() if value is not None) or "-"

@@ -15,6 +15,7 @@ from completionist.cli.options import (
     Json,
     RequestsPerMinute,
     TokensPerMinute,
+    TokensPerMonth,
     shown_limits,
 )
 from completionist.cli.terminal import json_text, moment, table
@@ -39,6 +40,7 @@ def create(
     requests_per_minute: RequestsPerMinute = None,
     tokens_per_minute: TokensPerMinute = None,
     concurrent_requests: ConcurrentRequests = None,
+    tokens_per_month: TokensPerMonth = None,
     config: Config = None,
 ) -> None:
     """Make a project, or say anew what an existing one may take: what is not given goes back to the settings' limits."""
@@ -49,6 +51,7 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         concurrent_requests=concurrent_requests,
+        tokens_per_month=tokens_per_month,
     )
     project = access.Project(name=name, organization=organization, limits=limits, created=ids.now_s())
     with opened(config, migrates=True) as database, database.writing() as connection:

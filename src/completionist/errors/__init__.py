@@ -47,6 +47,7 @@
     │   ├── TokensLimited
     │   └── ConcurrencyLimited
     ├── RequestTooLarge                429  rate_limit_exceeded
+    ├── InsufficientQuota              429  insufficient_quota
     ├── FlexUnavailable                429  resource_unavailable
     ├── Unavailable                    503  healed by time
     │   ├── Overloaded                 503  server_is_overloaded
@@ -121,6 +122,7 @@ from completionist.errors.files import (
 )
 from completionist.errors.rates import (
     ConcurrencyLimited,
+    InsufficientQuota,
     RateLimited,
     RequestTooLarge,
     TokensLimited,
@@ -185,6 +187,7 @@ __all__ = [
     "IncorrectKey",
     "InputTokensExceeded",
     "InsufficientPermissions",
+    "InsufficientQuota",
     "InvalidCombination",
     "InvalidHeader",
     "InvalidRequest",

@@ -82,6 +82,24 @@ class RequestTooLarge(APIError):
         return {"x-should-retry": "false"}
 
 
+class InsufficientQuota(APIError):
+    """What a key or its project may use in a month is used up: coming again does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
+            f"ask {KEYS_PLACE}."
+        )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"x-should-retry": "false"}
+
+
 def duration(seconds: float) -> str:
     """As Go writes it: `0s`, `12ms`, `51.174s`, `6m0s`, `1m30.5s`, `6h40m0s` (section 9.4)."""
     ms = math.ceil(1000 * seconds)

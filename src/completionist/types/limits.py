@@ -13,6 +13,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Prompts and answers together, as their usage counts them."""
     concurrent_requests: int | None = None
     """Under way at the same time."""
+    tokens_per_month: int | None = None
+    """In a calendar month, UTC."""
 
     def or_else(self, other: Limits) -> Limits:
         """These, and where one is None the other's."""
@@ -20,6 +22,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             requests_per_minute=_first(self.requests_per_minute, other.requests_per_minute),
             tokens_per_minute=_first(self.tokens_per_minute, other.tokens_per_minute),
             concurrent_requests=_first(self.concurrent_requests, other.concurrent_requests),
+            tokens_per_month=_first(self.tokens_per_month, other.tokens_per_month),
         )
 
 
