@@ -10,7 +10,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 serve: environment-serve ## Set up, fetch the default model, serve on loopback (ARGS="--port 9000" for options)
-	@exec $(BIN)/completionist serve $(ARGS)
+	@exec $(BIN)/completionist serve --fetch $(ARGS)
 
 demo: environment-demo ## Set up and serve the scripted engine at once, without any model
 	@exec $(BIN)/completionist serve --scripted $(ARGS)

@@ -15,6 +15,7 @@ SCENARIOS = (
     "api_cost",
     "store",
     "startup",
+    "loading",
     "memory",
     "shared_prefix",
     "conversation",

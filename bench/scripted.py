@@ -91,7 +91,7 @@ def work(channel: Channel) -> None:
 
 
 def main(port: int) -> int:
-    file = ModelFile(path=Path(), name=CARD.name, publisher="", sha256=None, added_at_s=0)
+    file = ModelFile(path=Path(__file__), name=CARD.name, publisher="", sha256=None, added_at_s=0)
     settings = Settings.model_validate({"server": {"port": port}, "log": {"level": "warning"}})
     model = Loading(file=file, said=settings.served_as(CARD.name), launch=LAUNCH, worker=spawn(LAUNCH))
     return serve(settings, model, lambda _: None)

@@ -90,8 +90,8 @@ def _completionist(options: Options, sizes: Mapping[str, int | None], more: Mapp
         "COMPLETIONIST_LOG__LEVEL": "warning",
     }
     environment |= {f"COMPLETIONIST_ENGINE__{name}": str(size) for name, size in sizes.items() if size is not None}
-    command = [sys.executable, "-m", "completionist", "serve"]
     environment |= more
+    command = [sys.executable, "-m", "completionist", "serve"]
     with started(command, port, "/health/ready", model=options.model.path.stem, environment=environment) as server:
         yield server
 
@@ -101,6 +101,15 @@ def with_keys(options: Options, keys: Sequence[str], *, streams: int, context_to
     """Our server for these keys; each has a project of its name."""
     listed = [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "project": key} for key in keys]
     more = {"COMPLETIONIST_KEYS": json.dumps(listed)}
+    with _completionist(options, {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens}, more) as server:
+        yield server
+
+
+@contextmanager
+def with_second(options: Options, name: str, *, streams: int, context_tokens: int) -> Iterator[Server]:
+    """Our server with the model file of `options` under a second name too, which stays loaded once it is."""
+    served = {name: {"model": str(options.model.path), "keep_alive_s": "forever"}}
+    more = {"COMPLETIONIST_SERVED": json.dumps(served)}
     with _completionist(options, {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens}, more) as server:
         yield server
 

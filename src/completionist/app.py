@@ -7,7 +7,7 @@ import errno
 import gc
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -15,7 +15,6 @@ from typing import ClassVar, Protocol
 import msgspec
 import uvloop
 
-from completionist import ids
 from completionist.api.attend import Drain
 from completionist.api.decoder import Decoder
 from completionist.api.hosts import Hosts
@@ -26,26 +25,25 @@ from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.chat.attached import Attachments
 from completionist.chat.deltas import ChatBackend
-from completionist.chat.profiles import PROFILES, Profile
 from completionist.chat.service import Backends, ChatService, Served, Stages
-from completionist.engine.base import ModelCard, TokenEngine
-from completionist.engine.client import EngineClient
-from completionist.engine.scripted import CARD, Script, ScriptedEngine
-from completionist.errors import ModelNotFound, OperatorError
+from completionist.engine.base import ModelCard
+from completionist.engine.llama.quota import free_memory_bytes
+from completionist.engine.scripted import CARD, Script
+from completionist.errors import OperatorError
 from completionist.heap import give_back_freed_memory
 from completionist.loading import Loading
-from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
 from completionist.media.listener import WorkerListener
 from completionist.media.looker import WorkerLooker
 from completionist.media.reader import WorkerReader
 from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
 from completionist.media.workers import Media
-from completionist.metrics import HasLoad, Metrics
+from completionist.metrics import Metrics
 from completionist.models.hearing import hearing_directory, hearing_models
-from completionist.models.installed import LOCAL_PUBLISHER
 from completionist.models.speech import speech_directory, speech_model
-from completionist.settings import ServedSettings, ServerSettings, Settings, is_loopback
+from completionist.registry.registry import Found, Registry
+from completionist.settings import ServerSettings, Settings, is_loopback
+from completionist.stock import Stock, scripted, started
 from completionist.store.access import AccessBook
 from completionist.store.directory import FileDirectory
 from completionist.store.files import Files
@@ -58,17 +56,16 @@ from completionist.types.request import Reading
 
 _log = logging.getLogger(__name__)
 
-_SCRIPTED_STEP_S = 0.03
-"""A reading pace."""
-
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say once the server listens."""
 
     url: str
     """Where the API is: scheme, host and port, without `/v1`."""
-    card: ModelCard
-    is_scripted: bool
+    card: ModelCard | None
+    """Of the model that is loaded; None where none is."""
+    names: tuple[Served, ...]
+    """What clients can ask for."""
     needs_key: bool
     n_keys: int
     """Keys that would let somebody in."""
@@ -97,49 +94,12 @@ class PublicWithoutKey(OperatorError):
         )
 
 
-class Engine(TokenEngine, HasLoad, Protocol):
-    """A token engine whose load can be read."""
-
-
 class Books(AccessBook, UsageBook, Protocol):
     """Where keys, projects and usage are kept."""
 
 
-class OneModel:
-    """`Backends` of a server that was started for one model."""
-
-    def __init__(self, backend: ChatBackend, served: Served) -> None:
-        self._backend = backend
-        self._served = served
-
-    def get(self, name: str) -> ChatBackend:
-        if name != self._served.id:
-            raise ModelNotFound(name)
-        return self._backend
-
-    def profile(self, name: str) -> Profile:
-        self.get(name)
-        return self._served.profile
-
-    def models(self) -> Sequence[Served]:
-        return (self._served,)
-
-
-def with_profile(served: Served, settings: Settings) -> Served:
-    """`served` with the profile that the operator put on its name."""
-    for name in settings.served:
-        if name != served.id:
-            emit(_log, logging.WARNING, "settings for a model that is not served", name=name)
-    named = settings.served.get(served.id)
-    if named is None:
-        return served
-    profile = PROFILES[named.profile]
-    limited = msgspec.structs.replace(profile, max_choices=min(profile.max_choices, named.max_choices))
-    return msgspec.structs.replace(served, profile=limited)
-
-
-def serve(settings: Settings, model: Loading | Script, announce: Callable[[Serving], None]) -> int:
-    """Serve a model that is being loaded, or play a script in its place, until told to stop.
+def serve(settings: Settings, model: Loading | Script | None, announce: Callable[[Serving], None]) -> int:
+    """Serve the models of this machine, one of which is being loaded, or play a script in their place, until told to stop.
 
     `announce` is called once connections are accepted. Returns the exit code: 0 where every answer was complete.
     Raises `OperatorError` for what stands in the way of a start.
@@ -147,13 +107,16 @@ def serve(settings: Settings, model: Loading | Script, announce: Callable[[Servi
     if not (is_loopback(settings.server.host) or settings.keys or has_usable_key(settings.store.url)):
         raise PublicWithoutKey(settings.server.host)
     give_back_freed_memory()
-    answering = _loaded(model) if isinstance(model, Loading) else _scripted(settings, model)
+    if model is None or isinstance(model, Loading):
+        scan, first = Stock(settings, model).scan, model.file.name if model else None
+    else:
+        scan, first = scripted(settings, model), CARD.name
     with (
         _listener(settings.server) as listener,
         logging_to(None, settings.log),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_serve(settings, answering, listener, announce))
+        return runner.run(_serve(settings, scan, first, listener, announce))
 
 
 @asynccontextmanager
@@ -162,29 +125,29 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
 
     Raises `OperatorError` for what stands in the way of a start.
     """
-    answering = _loaded(model)
-    engine = await answering.start()
+    running = await started(model.launch, model.said, model.worker)
     try:
-        backend = LocalBackend(engine, answering.said)
-        try:
-            await backend.start()
-            yield backend
-        finally:
-            await backend.close()
+        yield running.backend
     finally:
-        await engine.close()
+        await running.close()
 
 
 def wire(
-    settings: Settings, backends: Backends, engine: HasLoad, store: SqlStore, *, media: Media, books: Books
+    settings: Settings, backends: Backends, metrics: Metrics, store: SqlStore, *, media: Media, books: Books
 ) -> Services:
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
     attachments = Attachments(files, store, media, settings.documents)
-    metrics, ledger = Metrics(), Ledger(books)
-    for served in backends.models():
-        metrics.watch(engine, served.id)
+    ledger = Ledger(books)
     metrics.watch_store(store)
+
+    def reading() -> Reading:
+        return Reading(
+            unknown={served.id: served.profile.unknown for served in backends.models() if served.profile.unknown},
+            takes_null_fields=settings.server.takes_null_fields,
+            takes_missing_content=settings.server.takes_missing_content,
+        )
+
     return Services(
         chat=ChatService(
             backends,
@@ -193,17 +156,10 @@ def wire(
             Stages(attachments, media),
             queue_requests=settings.engine.queue_requests,
         ),
-        decoder=Decoder(
-            Reading(
-                unknown={served.id: served.profile.unknown for served in backends.models()},
-                takes_null_fields=settings.server.takes_null_fields,
-                takes_missing_content=settings.server.takes_missing_content,
-            )
-        ),
+        decoder=Decoder(reading),
         drain=Drain(),
         files=files,
         file_settings=settings.files,
-        has_engine=lambda: engine.is_ready,
         hosts=Hosts(settings.server),
         keyring=Keyring(settings.keys, books),
         ledger=ledger,
@@ -245,36 +201,19 @@ def speech_files(settings: Settings) -> SpeechFiles | None:
     return SpeechFiles(directory / model.model.name, voices)
 
 
+def warn_of_strangers(settings: Settings, backends: Backends) -> None:
+    """Settings of names that nothing here has are a slip, most likely."""
+    known = {served.id for served in backends.models()}
+    for name in settings.served:
+        if name not in known:
+            emit(_log, logging.WARNING, "settings for a model that is not served", name=name)
+
+
 def open_files(settings: Settings, store: SqlStore) -> Files:
     """The files whose rows are in `store`. Not started: it answers, and sweeps nothing yet."""
     path = files_directory(settings.files.directory, settings.store.url)
     directory = FileDirectory(path, reserve_bytes=settings.files.reserve_bytes)
     return Files(SqlFileRows(store), directory, settings.files)
-
-
-class _Model(msgspec.Struct, frozen=True, kw_only=True):
-    served: Served
-    said: ServedSettings
-    start: Callable[[], Awaitable[Engine]]
-    is_scripted: bool
-
-
-def _scripted(settings: Settings, script: Script) -> _Model:
-    async def start() -> Engine:
-        return ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=_SCRIPTED_STEP_S)
-
-    served = Served(id=CARD.name, created=ids.now_s(), owned_by=LOCAL_PUBLISHER)
-    return _Model(served=served, said=settings.served_as(served.id), start=start, is_scripted=True)
-
-
-def _loaded(model: Loading) -> _Model:
-    async def start() -> Engine:
-        engine = EngineClient(model.launch, spawned=model.worker)
-        await engine.start()
-        return engine
-
-    served = Served(id=model.file.name, created=model.file.added_at_s, owned_by=model.file.publisher)
-    return _Model(served=served, said=model.said, start=start, is_scripted=False)
 
 
 def _listener(server: ServerSettings) -> socket.socket:
@@ -285,21 +224,24 @@ def _listener(server: ServerSettings) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings, model: _Model, listener: socket.socket, announce: Callable[[Serving], None]
+    settings: Settings,
+    scan: Callable[[], Found],
+    first: str | None,
+    listener: socket.socket,
+    announce: Callable[[Serving], None],
 ) -> int:
     async with AsyncExitStack() as parts:
         store = SqlStore(settings.store)
         parts.push_async_callback(store.close)
         opening = asyncio.create_task(store.start())  # on a thread, beside the loading of the model
-        engine = await model.start()
-        parts.push_async_callback(engine.close)
+        metrics = Metrics()
+        registry = Registry(scan, free_memory_bytes, metrics)
+        parts.push_async_callback(registry.close)
+        await registry.refresh()
+        warn_of_strangers(settings, registry)
+        card = await registry.start(first) if first else None
         await opening
-        backend = LocalBackend(engine, model.said)
-        parts.push_async_callback(backend.close)
-        served = with_profile(model.served, settings)
-        services = wire(
-            settings, OneModel(backend, served), engine, store, media=open_media(settings), books=SqlBooks(store)
-        )
+        services = wire(settings, registry, metrics, store, media=open_media(settings), books=SqlBooks(store))
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
         parts.push_async_callback(services.files.close)
         parts.push_async_callback(services.media.close)
@@ -311,12 +253,11 @@ async def _serve(
 
         def on_listening(port: int) -> None:
             host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
-            url = f"http://{host}:{port}"
             announce(
                 Serving(
-                    url=url,
-                    card=engine.card,
-                    is_scripted=model.is_scripted,
+                    url=f"http://{host}:{port}",
+                    card=card,
+                    names=tuple(registry.models()),
                     needs_key=services.keyring.must_show_one,
                     n_keys=services.keyring.n_good,
                 )
@@ -324,5 +265,4 @@ async def _serve(
 
         gc.collect()
         gc.freeze()  # what is here now stays: a full collection need not walk it while answers wait
-        await backend.start()
         return await Server(services, on_listening).run_on(listener)

@@ -60,6 +60,10 @@ class Metrics:
         self.request_latency = self._histogram(
             "e2e_request_latency_seconds", "From the request to the end of the answer."
         )
+        self.model_loads = self._counter(
+            "model_loads", "Models loaded, and those that could not be.", "model_name", "outcome"
+        )
+        self.model_unloads = self._counter("model_unloads", "Models unloaded, by why.", "model_name", "reason")
         self._running = self._gauge("num_requests_running", "Sequences that hold streams.")
         self._waiting = self._gauge("num_requests_waiting", "Sequences in the queue.")
         self._ready = self._gauge("engine_ready", "1 while the engine takes requests.")
@@ -72,6 +76,11 @@ class Metrics:
         self._running.labels(model).set_function(lambda: engine.stats.running)
         self._waiting.labels(model).set_function(lambda: engine.stats.waiting)
         self._ready.labels(model).set_function(lambda: engine.is_ready)
+
+    def unwatch(self, model: str) -> None:
+        """Its engine is gone."""
+        for gauge in (self._running, self._waiting, self._ready):
+            gauge.remove(model)
 
     def watch_store(self, store: HasAvailability) -> None:
         self._storage.set_function(lambda: store.is_available)

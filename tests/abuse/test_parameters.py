@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,12 @@ def test_row_23_models_that_are_none(abuse: Abuse, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such device or address"):  # nobody reads it
         os.open(trap, os.O_WRONLY | os.O_NONBLOCK)
     assert all(len(reply.error["message"]) < 200 for reply in abuse.replies)
+
+
+def test_row_23_an_alias_loop_is_refused_at_the_start(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.toml"
+    loop.write_text('[served.a]\nmodel = "b"\n[served.b]\nmodel = "a"\n')
+    command = [sys.executable, "-m", "completionist", "serve", "--scripted", "--port", "0", "--config", str(loop)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "an alias stands for a model, not for another alias: a → b → a" in refused.stderr

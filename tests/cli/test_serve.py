@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,9 @@ import psutil
 import pytest
 
 from completionist.cache import cache_directory
-from completionist.settings import DEFAULT_MODEL
+from completionist.models.catalog import catalog
+from completionist.models.installed import model_path
+from completionist.settings import DEFAULT_MODEL, ModelSettings
 from tests.cli.conftest import Cli, one_line
 from tests.support.real import ONE_THREAD
 
@@ -38,6 +42,12 @@ class Served:
             if line.startswith("Ready in "):
                 return
         raise AssertionError(f"it did not get ready: {self.banner}{process.communicate()[1]}")
+
+    @property
+    def url(self) -> str:
+        """Without `/v1`."""
+        (address,) = re.findall(r"^  address +(\S+)/v1$", self.banner, re.MULTILINE)
+        return str(address)
 
     @property
     def curl(self) -> list[str]:
@@ -148,9 +158,49 @@ def test_a_file_that_is_no_model(cli: Cli, tmp_path: Path) -> None:
     assert "x.gguf is not a whole GGUF model" in one_line(refused)
 
 
-@pytest.mark.parametrize("command", [["serve"], ["pull", DEFAULT_MODEL], ["run", DEFAULT_MODEL, "hi"]])
-def test_no_network(cli: Cli, command: list[str]) -> None:
-    refused = cli(*command, HF_ENDPOINT="http://127.0.0.1:9", **NO_INDEX)
+def test_a_first_run_without_a_model(start: Start) -> None:
+    served = start(**NO_INDEX)
+    assert re.search(
+        r"^  model +none is installed: requests are refused until there is one$", served.banner, re.MULTILINE
+    )
+    offers = re.findall(r"^  completionist pull (\S+) +[0-9,.]+ MB  ", served.banner, re.MULTILINE)
+    assert offers == [name for name in catalog() if name in offers]  # as many as fit here, the smallest first
+    assert "These fit this machine" in served.banner
+    assert httpx2.get(f"{served.url}/v1/models").json() == {"object": "list", "data": []}
+    health = httpx2.get(f"{served.url}/health")
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    refused = httpx2.post(f"{served.url}/v1/chat/completions", json={"model": "gpt-4o", "messages": []})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    for said in (health.json()["advice"], refused.json()["error"]["message"]):
+        assert said.endswith(f"Its operator can fetch one: completionist pull {DEFAULT_MODEL}")
+    known = httpx2.post(f"{served.url}/v1/chat/completions", json={"model": DEFAULT_MODEL, "messages": []})
+    assert known.json()["error"]["message"].endswith(f"fetch it: completionist pull {DEFAULT_MODEL}")
+    assert served.stop() == 0
+
+
+@pytest.mark.model
+def test_what_is_pulled_is_served_at_once(start: Start, tmp_path: Path) -> None:
+    served = start(COMPLETIONIST_MODELS__CACHE_DIR=str(tmp_path / "cache"), COMPLETIONIST_ENGINE__STREAMS="1")
+    assert "none is installed" in served.banner
+    entry = catalog()[DEFAULT_MODEL]
+    ours, theirs = (
+        model_path(entry, ModelSettings(cache_dir=place)) for place in (tmp_path / "cache", cache_directory())
+    )
+    ours.parent.mkdir(parents=True)
+    shutil.copyfile(theirs, ours)
+    body = {"model": DEFAULT_MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 4}
+    answer = httpx2.post(f"{served.url}/v1/chat/completions", json=body, timeout=50)
+    assert answer.json()["usage"]["completion_tokens"] == 4
+    ours.unlink()
+    time.sleep(1)  # what it knows may be a second old
+    gone = httpx2.post(f"{served.url}/v1/chat/completions", json=body, timeout=50)
+    assert gone.status_code == 404
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize("command", ["serve --model {}", "pull {}", "run {} hi"])
+def test_no_network(cli: Cli, command: str) -> None:
+    refused = cli(*command.format(DEFAULT_MODEL).split(), HF_ENDPOINT="http://127.0.0.1:9", **NO_INDEX)
     assert (refused.returncode, refused.stdout) == (1, "")
     *shown, reason = refused.stderr.splitlines()
     assert "check the network" in reason
@@ -187,6 +237,9 @@ def test_serve_answers_with_the_model(start: Start) -> None:
     assert re.search(
         r"memory    [0-9,.]+ MB: weights [0-9,.]+ MB, KV cache [0-9,.]+ MB, kept prompts up to [0-9,.]+ MB",
         served.banner,
+    )
+    assert re.search(
+        r"limits    1[0-9]{2}M parameters answer fluently and often wrongly; qwen2\.5-coder-1\.5b", served.banner
     )
     answer = ask(served.curl).json()
     assert answer["model"] == DEFAULT_MODEL

@@ -48,7 +48,7 @@ def test_a_crash_in_mid_stream_is_one_error_event_and_the_end(
     assert all('"finish_reason":null' in chunk for chunk in chunks)
     (line,) = eventually(lambda: server.log_lines(event="request"))
     assert (line["status"], line["outcome"]) == (200, "failed")
-    eventually(server.services.has_engine)
+    eventually(lambda: server.registry.is_ready)
     with pytest.raises(openai.APIError, match="Sorry about that"):
         ask_streamed(client_of(server, max_retries=2))
     assert server.metric("requests_failed_total") == 2  # the client did not try again

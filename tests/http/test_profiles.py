@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, get_args
 
 import openai
 import pytest
 
-from completionist.chat.deltas import ChatBackend
 from completionist.chat.gate import check_profile
 from completionist.chat.profiles import OPEN, PROFILES, Profile
-from completionist.chat.service import Served
-from completionist.errors import APIError, ModelNotFound
+from completionist.errors import APIError
 from completionist.local.backend import LocalBackend
 from completionist.settings import ProfileName, ServedSettings
 from completionist.types.request import FIELDS, Draft, Reading
@@ -43,34 +41,15 @@ CUSTOM = {"type": "custom", "custom": {"name": "c"}}
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}}
 
 
-class EveryFamily:
-    """One model under the name of every profile."""
-
-    def __init__(self, backend: ChatBackend, served: Served) -> None:
-        self._backend = backend
-        self._served = served
-
-    def get(self, name: str) -> ChatBackend:
-        self.profile(name)
-        return self._backend
-
-    def profile(self, name: str) -> Profile:
-        for known, profile in PROFILES.items():
-            if known == name:
-                return profile
-        raise ModelNotFound(name)
-
-    def models(self) -> Sequence[Served]:
-        return [
-            Served(id=name, created=1, owned_by=self._served.owned_by, profile=profile)
-            for name, profile in PROFILES.items()
-        ]
+EVERY_FAMILY = {name: ServedSettings(model=MODEL, profile=name) for name in PROFILES}
+"""One model under the name of every profile."""
 
 
 @pytest.fixture(scope="module")
 def families() -> Iterator[openai.OpenAI]:
+    settings = SETTINGS.model_copy(update={"served": EVERY_FAMILY})
     with (
-        running_server(backends=EveryFamily) as server,
+        running_server(settings=settings) as server,
         openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
     ):
         yield client

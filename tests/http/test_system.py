@@ -7,13 +7,13 @@ from collections.abc import Callable
 import openai
 import pytest
 
-from completionist.chat.service import Served
 from completionist.engine.base import Prompt
 from completionist.engine.scripted import Crash, Move
+from completionist.settings import ServedSettings
 from tests.conftest import Serve
 from tests.support import raw
 from tests.support.ask import ask
-from tests.support.server import CREATED, MODEL, RunningServer, eventually
+from tests.support.server import CREATED, MODEL, SETTINGS, RunningServer, eventually
 
 
 def test_models_through_the_official_client(client: openai.OpenAI) -> None:
@@ -44,10 +44,8 @@ def test_unknown_models(client: openai.OpenAI, name: str) -> None:
 
 
 def test_names_with_slashes_and_colons_are_found(serve: Serve, client_of: Callable[..., openai.OpenAI]) -> None:
-    server = serve()
     name = "ft:lab/base:org::id 1%"
-    served = Served(id=name, created=1, owned_by="lab")
-    server.services.chat.backends.models = lambda: (served,)  # type: ignore[method-assign]  # another listing
+    server = serve(settings=SETTINGS.model_copy(update={"served": {name: ServedSettings(model=MODEL)}}))
     assert client_of(server).models.retrieve(name).id == name
     unescaped = raw.request("GET", "/v1/models/ft:lab/base:org::id%201%25")
     assert raw.send(server.port, unescaped).status == 200

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
+import sys
 import threading
 import time
 import urllib.request
@@ -14,18 +16,21 @@ from typing import Any, TypeVar
 
 from completionist.api.server import Server, bind
 from completionist.api.services import Services
-from completionist.app import OneModel, open_media, wire, with_profile
+from completionist.app import open_media, warn_of_strangers, wire
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader
-from completionist.chat.service import Backends, Served
 from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
 from completionist.log import logging_to
 from completionist.media.workers import Media
+from completionist.metrics import Metrics
+from completionist.registry.model import Model, Running
+from completionist.registry.registry import Found, Registry
 from completionist.settings import LogSettings, ServerSettings, Settings
+from completionist.stock import Aliases, profile_of
 from completionist.store.access import Access
 from completionist.store.sql.books import SqlBooks
 from completionist.store.sql.store import SqlStore
@@ -62,6 +67,7 @@ class RunningServer:
     def __init__(self) -> None:
         self.port = 0
         self.engine: ScriptedEngine
+        self.registry: Registry
         self.store: SqlStore
         self.media: Media
         self.services: Services
@@ -102,18 +108,22 @@ class RunningServer:
         """Run `work` on the server's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
+    def look_again(self) -> None:
+        """See what is to be served now, at the next request."""
+        self.registry._looked_at_s = -math.inf
+
     def stop(self) -> None:
         """Ask once, as a signal does."""
         self._loop.call_soon_threadsafe(self._server.stop)
 
     async def serve(
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
-        card: ModelCard, backends: Callable[[ChatBackend, Served], Backends], on_listening: Callable[[int], None],
+        card: ModelCard, others: Callable[[], Sequence[Model]], free_bytes: Callable[[int], int],
+        on_listening: Callable[[int], None],
         speaker: Speaker | None, listener: Listener | None, pictures: PictureReader | None,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
-        served = with_profile(Served(id=MODEL, created=CREATED, owned_by="tests"), settings)
         answering = backend(self.engine)
         if isinstance(answering, LocalBackend):
             await answering.start()
@@ -124,10 +134,13 @@ class RunningServer:
         self.media.speaker = speaker or self.media.speaker
         self.media.listener = listener or self.media.listener
         self.media.pictures = pictures or self.media.pictures
+        metrics = Metrics()
+        self.registry = Registry(self._scan(settings, answering, others), free_bytes, metrics)
+        await self.registry.refresh()
+        await self.registry.start(MODEL)
+        warn_of_strangers(settings, self.registry)
         books = SqlBooks(self.store) if settings.store.url is not None else _NothingKept()
-        self.services = wire(
-            settings, backends(answering, served), self.engine, self.store, media=self.media, books=books
-        )
+        self.services = wire(settings, self.registry, metrics, self.store, media=self.media, books=books)
         self.services.ledger.start()
         await self.services.keyring.start()
         if settings.store.url is not None:
@@ -137,13 +150,34 @@ class RunningServer:
         self._server = Server(self.services, on_listening)
         await self._server.run_on(socket_)
         await asyncio.to_thread(self.services.decoder.close)
-        await answering.close()
-        await self.engine.close()
+        await self.registry.close()
         await self.services.files.close()
         await self.services.media.close()
         await self.services.keyring.close()
         await self.services.ledger.close()
         await self.store.close()
+
+    def _scan(
+        self, settings: Settings, backend: ChatBackend, others: Callable[[], Sequence[Model]]
+    ) -> Callable[[], Found]:
+        async def start() -> Running:
+            return Running(backend=backend, engine=self.engine, close=close)
+
+        async def close() -> None:
+            await backend.close()
+            await self.engine.close()
+
+        scripted = Model(
+            name=MODEL,
+            version=None,
+            created=CREATED,
+            owned_by="tests",
+            profile=profile_of(settings.served_as(MODEL)),
+            keep_alive_s=math.inf,
+            start=start,
+        )
+        aliases = Aliases(settings)
+        return lambda: Found(models=(scripted, *others()), aliases=aliases.read())
 
 
 @contextmanager
@@ -154,12 +188,13 @@ def running_server(
     backend: Callable[[TokenEngine], ChatBackend] = LocalBackend,
     step_s: float = 0.0,
     card: ModelCard = CARD,
-    backends: Callable[[ChatBackend, Served], Backends] = OneModel,
+    others: Callable[[], Sequence[Model]] = tuple,
+    free_bytes: Callable[[int], int] = lambda _: sys.maxsize,
     speaker: Speaker | None = None,
     listener: Listener | None = None,
     pictures: PictureReader | None = None,
 ) -> Iterator[RunningServer]:
-    """Serve `script` meanwhile. At the end the loop guard must have nothing to complain of."""
+    """Serve `script` meanwhile, with `others` to be loaded. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
 
     def on_listening(_: int) -> None:
@@ -175,7 +210,8 @@ def running_server(
                     backend=backend,
                     step_s=step_s,
                     card=card,
-                    backends=backends,
+                    others=others,
+                    free_bytes=free_bytes,
                     speaker=speaker,
                     listener=listener,
                     pictures=pictures,

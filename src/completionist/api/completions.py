@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 
-from completionist.api.attend import ClientGone
 from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.services import Services
-from completionist.chat.service import Answer
+from completionist.chat.service import Answer, Asked
 from completionist.errors import EndUserBlocked, InvalidRequest
 from completionist.metrics import Metrics
 from completionist.store.base import Attempt
@@ -27,23 +29,18 @@ async def create(exchange: Exchange, services: Services) -> None:
     meter = exchange.meter = services.limiter.meter(exchange.caller)
     try:
         request, attempt = await _read_request(exchange, services)
-        answer = services.chat.answer(request, exchange.caller, exchange.request_id)
+        asked = services.chat.judge(request, exchange.caller, exchange.request_id)
     except InvalidRequest as error:
         if error.status == 400:
             meter.charge_request()
         raise
-    with meter.admitted(request.model, exchange.end_user, answer.estimate()):
+    with meter.admitted(request.model, exchange.end_user, asked.estimated_tokens):
         async with claimed(exchange, services, attempt) as claim:
             if claim.replay is not None:
                 meter.settle(0)
                 await _replay(claim.replay, exchange, is_streamed=bool(request.stream))
                 return
-            answer.settles(claim.attempt)
-            try:
-                await _answer(answer, exchange, services, is_streamed=bool(request.stream))
-            except ClientGone:  # what was run for it counts all the same
-                _account(answer, exchange, services)
-                raise
+            await _answer(asked, claim.attempt, exchange, services)
 
 
 def _account(answer: Answer, exchange: Exchange, services: Services) -> None:
@@ -61,11 +58,8 @@ def _account(answer: Answer, exchange: Exchange, services: Services) -> None:
         )
 
 
-async def _answer(answer: Answer, exchange: Exchange, services: Services, *, is_streamed: bool) -> None:
-    work = _stream(answer, exchange, services) if is_streamed else answer.whole()
-    await services.drain.attend(work, exchange.receive)
-    _account(answer, exchange, services)
-    completion = answer.completed()
+async def _answer(asked: Asked, attempt: Attempt | None, exchange: Exchange, services: Services) -> None:
+    completion = await services.drain.attend(_completed(asked, attempt, exchange, services), exchange.receive)
     _count(completion, exchange.elapsed_s, services.metrics)
     if exchange.events:
         await exchange.events.finish()
@@ -78,6 +72,33 @@ async def _encoded(completion: ChatCompletion) -> bytes:
     if any(choice.message.audio for choice in completion.choices):
         return await asyncio.to_thread(msgspec.json.encode, completion)
     return msgspec.json.encode(completion)
+
+
+async def _completed(asked: Asked, attempt: Attempt | None, exchange: Exchange, services: Services) -> ChatCompletion:
+    async with AsyncExitStack() as stack:
+        entering = stack.enter_async_context(services.chat.answering(asked, attempt))
+        is_streamed = bool(asked.request.stream)
+        answer = await (_patiently(entering, exchange, services.settings.keep_alive_s) if is_streamed else entering)
+        try:
+            await (_stream(answer, exchange, services) if is_streamed else answer.whole())
+        except asyncio.CancelledError:  # the client left: what was run for it counts all the same
+            _account(answer, exchange, services)
+            raise
+        _account(answer, exchange, services)
+        return answer.completed()
+
+
+async def _patiently(coming: Coroutine[Any, Any, Answer], exchange: Exchange, interval_s: float) -> Answer:
+    """What is `coming`. It may take as long as loading a model: where it takes long, the client hears that it is coming."""
+    task = asyncio.create_task(coming)
+    try:
+        while not (await asyncio.wait({task}, timeout=interval_s))[0]:
+            events = exchange.events or await exchange.open_events()
+            await events.comment()
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def _replay(sent: bytes, exchange: Exchange, *, is_streamed: bool) -> None:
@@ -99,9 +120,11 @@ async def _read_request(exchange: Exchange, services: Services) -> tuple[ChatReq
         max_bytes=services.settings.max_body_bytes,
         deadline_s=exchange.receipt_deadline_s,
     )
+    await services.chat.backends.refresh()
     draft = await services.decoder.read(*parts)
     exchange.model = draft.model
-    services.chat.backends.get(draft.model)  # 404 goes before what is wrong with the other fields (section 2.3)
+    # 404 goes before what is wrong with the other fields (section 2.3)
+    exchange.served_model = services.chat.backends.find(draft.model).model
     request = draft.request()
     exchange.end_user = request.safety_identifier or request.user
     if exchange.end_user is not None and services.keyring.is_blocked(exchange.caller.project, exchange.end_user):
@@ -112,7 +135,7 @@ async def _read_request(exchange: Exchange, services: Services) -> tuple[ChatReq
 async def _stream(answer: Answer, exchange: Exchange, services: Services) -> None:
     """The status line waits until the request is accepted: what fails before is an ordinary error answer."""
     async with answer.streamed() as chunks:
-        events = await exchange.open_events()
+        events = exchange.events or await exchange.open_events()
         is_waiting = True
         async with events.kept_alive(services.settings.keep_alive_s):
             async for chunk in chunks:

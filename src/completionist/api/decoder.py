@@ -10,6 +10,7 @@ import asyncio
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
@@ -34,10 +35,15 @@ class RequestDraft(Protocol):
 class Decoder:
     """Owns the helper process."""
 
-    def __init__(self, reading: Reading = STRICT) -> None:
-        self._reading = reading
+    def __init__(self, reading: Callable[[], Reading] = lambda: STRICT) -> None:
+        """`reading` is asked at every request: models come and go."""
+        self._current_reading = reading
         self._pool: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
+
+    @property
+    def _reading(self) -> Reading:
+        return self._current_reading()
 
     async def read(self, *parts: bytes) -> RequestDraft:
         """A body, in the parts in which it came: a large one is put together elsewhere too. Raises what `Draft.read` raises."""

@@ -47,6 +47,9 @@ class Exchange:
         """Whether this is the answer of an earlier request with the same idempotency key."""
         self.client_request_id: str | None = None
         self.model: str | None = None
+        """As the client names it."""
+        self.served_model: str | None = None
+        """The name of the model itself, where the client used another one too."""
         self.end_user: str | None = None
         """As the client names it: `safety_identifier`, else `user`."""
         self.meter: Meter | None = None
@@ -123,6 +126,7 @@ class Exchange:
             project=self.caller.project if self.is_authenticated else None,
             key=self.caller.key,
             model=self.model,
+            served_model=self.served_model,
             end_user=self.end_user,
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,

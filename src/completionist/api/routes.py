@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from starlette.routing import compile_path
 
-from completionist.api import completions, files, stored, system, usage
+from completionist.api import completions, files, loaded, stored, system, usage
 from completionist.api.exchange import Exchange
 from completionist.api.openapi import publish
 from completionist.api.services import Services
@@ -52,6 +52,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/health/live", system.live, "public"),
     Route("GET", "/health/ready", system.ready, "public"),
     Route("GET", "/metrics", system.metrics, "metrics.read"),
+    Route("GET", "/admin/models", loaded.list_loaded, "admin"),
+    Route("DELETE", "/admin/models/{model:path}", loaded.stop, "admin"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -34,8 +33,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     decoder: Decoder
     drain: Drain
     files: Files
-    has_engine: Callable[[], bool]
-    """Whether a request would find an engine that runs."""
     hosts: Hosts
     keyring: Keyring
     ledger: Ledger

@@ -34,6 +34,10 @@ class EventStream:
         """One error event, and no more."""
         await self._send({"type": "http.response.body", "body": b"data: %b\n\n%b" % (json, _DONE)})
 
+    async def comment(self) -> None:
+        """Nothing, so that nobody on the way takes the connection for dead."""
+        await self._send({"type": "http.response.body", "body": _KEEP_ALIVE, "more_body": True})
+
     @asynccontextmanager
     async def kept_alive(self, interval_s: float) -> AsyncIterator[None]:
         """Meanwhile send a comment whenever there was no event for `interval_s` to twice as long."""
@@ -48,4 +52,4 @@ class EventStream:
             n_events = self.n_events
             await asyncio.sleep(interval_s)
             if self.n_events == n_events:
-                await self._send({"type": "http.response.body", "body": _KEEP_ALIVE, "more_body": True})
+                await self.comment()

@@ -30,25 +30,28 @@ class _Health(msgspec.Struct):
     status: Literal["ok"] = "ok"
 
 
-class _Readiness(msgspec.Struct, kw_only=True):
-    """Degraded: only what asks for storage is refused."""
+class _Readiness(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Degraded: what asks for storage is refused, or everything is because no model is installed."""
 
     status: Literal["ok", "degraded"]
     storage: Literal["ok", "unavailable"]
+    advice: str = ""
+    """What the operator can do about there being no model."""
 
 
 async def list_models(exchange: Exchange, services: Services) -> None:
+    await services.chat.backends.refresh()
     models = [_model(served) for served in services.chat.backends.models()]
     await exchange.respond_json(msgspec.json.encode(_Models(models)))
 
 
 async def retrieve_model(exchange: Exchange, services: Services) -> None:
-    await exchange.respond_json(msgspec.json.encode(_model(_named(exchange, services))))
+    await exchange.respond_json(msgspec.json.encode(_model(await _named(exchange, services))))
 
 
 async def delete_model(exchange: Exchange, services: Services) -> None:
     """The files are the operator's (contract, section 13.6)."""
-    _named(exchange, services)
+    await _named(exchange, services)
     raise InsufficientPermissions
 
 
@@ -59,13 +62,15 @@ async def live(exchange: Exchange, services: Services) -> None:  # noqa: ARG001 
 
 async def ready(exchange: Exchange, services: Services) -> None:
     """Requests will be taken."""
-    if services.drain.is_draining or not services.has_engine():
+    backends = services.chat.backends
+    if services.drain.is_draining or not backends.is_ready:
         raise NotReady
+    await backends.refresh()
+    readiness = _Readiness(status="degraded" if backends.advice else "ok", storage="ok", advice=backends.advice)
     try:
         await services.store.ping()
-        readiness = _Readiness(status="ok", storage="ok")
     except StorageUnavailable:
-        readiness = _Readiness(status="degraded", storage="unavailable")
+        readiness = msgspec.structs.replace(readiness, status="degraded", storage="unavailable")
     await exchange.respond_json(msgspec.json.encode(readiness))
 
 
@@ -73,12 +78,13 @@ async def metrics(exchange: Exchange, services: Services) -> None:
     await exchange.respond(200, services.metrics.exposition(), {"content-type": CONTENT_TYPE})
 
 
-def _named(exchange: Exchange, services: Services) -> Served:
+async def _named(exchange: Exchange, services: Services) -> Served:
     name = exchange.params["model"]
-    for served in services.chat.backends.models():
-        if served.id == name:
-            return served
-    raise ModelNotFound(name, param="model")
+    await services.chat.backends.refresh()
+    try:
+        return services.chat.backends.find(name)
+    except ModelNotFound:
+        raise ModelNotFound(name, param="model") from None
 
 
 def _model(served: Served) -> _Model:

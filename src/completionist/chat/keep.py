@@ -17,14 +17,21 @@ class Keeper:
     """Commits one answer: as a stored completion, as what settles its attempt, or as both at once."""
 
     def __init__(
-        self, store: CompletionStore, request: ChatRequest, caller: Caller, request_id: str, *, is_stored: bool
+        self,
+        store: CompletionStore,
+        request: ChatRequest,
+        caller: Caller,
+        request_id: str,
+        attempt: Attempt | None,
+        *,
+        is_stored: bool,
     ) -> None:
         self._store = store
         self._request = request
         self._caller = caller
         self._request_id = request_id
         self._is_stored = is_stored
-        self.attempt: Attempt | None = None
+        self.attempt = attempt
         """The attempt that the answer settles, where its request carried an idempotency key."""
 
     async def check(self) -> None:

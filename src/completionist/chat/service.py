@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from completionist.chat.estimate import estimated_tokens
 from completionist.chat.fold import Folder, Head
 from completionist.chat.gate import reworded
 from completionist.chat.keep import Keeper
+from completionist.chat.loaded import Loaded
 from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.room import Place, Room
 from completionist.chat.senses import Senses
@@ -29,13 +30,18 @@ from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion, Usage
 from completionist.types.request import ChatRequest
 
+_USUAL_CONTEXT_TOKENS = 8192
+"""For the estimate of a request whose model is not loaded."""
+
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that clients can name (contract, sections 1.5 and 13.6)."""
+    """A name that clients can use for a model (contract, sections 1.5 and 13.6)."""
 
     id: str
+    model: str
+    """The name of the model itself: another one than `id` where that is an alias."""
     created: int
-    """Unix seconds: when the model was added here."""
+    """Unix seconds: when it was added here."""
     owned_by: str
     profile: Profile = OPEN
     """What it takes (contract 2.4, 13.1)."""
@@ -44,16 +50,45 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class Backends(Protocol):
     """What this server can answer with."""
 
-    def get(self, name: str) -> ChatBackend:
-        """The backend that serves the model `name`. Raises `ModelNotFound`."""
+    async def refresh(self) -> None:
+        """Before a request looks names up: see what is here now."""
         ...
 
-    def profile(self, name: str) -> Profile:
-        """That of the model `name`. Raises `ModelNotFound`."""
+    def find(self, name: str) -> Served:
+        """Raises `ModelNotFound`."""
         ...
 
     def models(self) -> Sequence[Served]:
-        """All models, in the order they are listed."""
+        """All names, in the order they are listed."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests will be taken, as far as engines are concerned."""
+        ...
+
+    @property
+    def advice(self) -> str:
+        """Where there is no model at all: what the operator can do, a sentence."""
+        ...
+
+    def peek(self, name: str) -> ChatBackend | None:
+        """The backend that answers for `name`, where its model is loaded. Raises `ModelNotFound`."""
+        ...
+
+    def use(self, name: str) -> AbstractAsyncContextManager[ChatBackend]:
+        """The backend that answers for `name`, kept meanwhile; entering may take as long as loading its model.
+
+        Entering raises `ModelNotFound`, `ModelLoadFailed`, `ModelHasNoRoom`.
+        """
+        ...
+
+    def loaded(self) -> Sequence[Loaded]:
+        """What is in memory, in the order in which it came."""
+        ...
+
+    async def stop(self, model: str) -> None:
+        """Let go of a model, by its own name, once its answers are complete; wait for that."""
         ...
 
 
@@ -84,19 +119,63 @@ class ChatService:
         self._queue_requests = queue_requests
         self._rooms: dict[str, Room] = {}
 
-    def answer(self, request: ChatRequest, caller: Caller, request_id: str) -> Answer:
-        """Begin an answer; nothing runs before it is read. Raises `APIError` for what the model cannot do."""
-        backend = self.backends.get(request.model)
-        profile = self.backends.profile(request.model)
+    def judge(self, request: ChatRequest, caller: Caller, request_id: str) -> Asked:
+        """Before anything runs: whether the model can do it, as far as that is known while it is not loaded.
+
+        Raises `ModelNotFound`, and the `APIError` of what cannot be done.
+        """
+        profile = self.backends.find(request.model).profile
+        backend = self.backends.peek(request.model)
+        if backend is not None:
+            self._check(request, backend, profile)
+        tier_of(request, caller)
+        return Asked(
+            request,
+            caller,
+            request_id,
+            profile,
+            estimated_tokens=estimated_tokens(
+                request, backend.card.context_tokens if backend else _USUAL_CONTEXT_TOKENS
+            ),
+            is_stored=self._is_stored(request),
+            is_checked=backend is not None,
+        )
+
+    @asynccontextmanager
+    async def answering(self, asked: Asked, attempt: Attempt | None) -> AsyncIterator[Answer]:
+        """An answer whose model is there; nothing else runs before it is read. `attempt` is what it settles.
+
+        Entering raises the `APIError` of what the model cannot do, or why it cannot be had.
+        """
+        request, caller = asked.request, asked.caller
+        keeper = Keeper(self._store, request, caller, asked.request_id, attempt, is_stored=asked.is_stored)
+        async with self.backends.use(request.model) as backend:
+            if not asked.is_checked:
+                self._check(request, backend, asked.profile)
+            room = self._rooms.setdefault(backend.card.name, Room(self._queue_requests))
+            yield Answer(Model(backend, asked.profile, room), request, caller, keeper, self._stages)
+
+    def _check(self, request: ChatRequest, backend: ChatBackend, profile: Profile) -> None:
         check(request, backend.card, profile, can_think=backend.can_think, senses=self._stages.senses)
-        keeper = Keeper(self._store, request, caller, request_id, is_stored=self._is_stored(request))
-        room = self._rooms.setdefault(backend.card.name, Room(self._queue_requests))
-        return Answer(Model(backend, profile, room), request, caller, keeper, self._stages)
 
     def _is_stored(self, request: ChatRequest) -> bool:
         if request.store and self._policy == "never":
             raise UnsupportedParameter("store", "This server stores no completions.")
         return self._policy == "by_default" if request.store is None else request.store
+
+
+class Asked(NamedTuple):
+    """A request that was judged, and waits for its model."""
+
+    request: ChatRequest
+    caller: Caller
+    request_id: str
+    profile: Profile
+    estimated_tokens: int
+    """That its answer may come to, prompt included (contract, section 9.5)."""
+    is_stored: bool
+    is_checked: bool
+    """Against the model too, which was loaded."""
 
 
 class Model(NamedTuple):
@@ -132,10 +211,6 @@ class Answer:
         self._completion: ChatCompletion
         self.has_begun = False
         """Whether some content has come."""
-
-    def settles(self, attempt: Attempt | None) -> None:
-        """Before it is read: the completed answer is what `attempt` is to be answered with again."""
-        self._keeper.attempt = attempt
 
     async def whole(self) -> None:
         """Let all of it come. Raises `APIError`."""
@@ -196,10 +271,6 @@ class Answer:
     def usage(self) -> Usage | None:
         """What was run for it, once it is over, be it whole or not; None: nothing."""
         return self._usage or self._tally.usage
-
-    def estimate(self) -> int:
-        """Tokens that it may come to (contract, section 9.5)."""
-        return estimated_tokens(self.request, self._backend.card.context_tokens)
 
     @property
     def served_model(self) -> str:

@@ -28,7 +28,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Command("serve", "Serve a model on loopback until told to stop."),
+    "serve": Command("serve", "Serve the models of this machine on loopback until told to stop."),
     "run": Command("run", "Ask a model once, or chat with it where nothing is asked and the input is a terminal."),
     "pull": Command("models", "Fetch a model, or go on where an earlier pull stopped."),
     "list": Command("models", "List the models that are here, and those of the catalogue that can be."),
@@ -37,6 +37,12 @@ COMMANDS = {
         "show", "Show what a model is: template, context, memory, dialect, capabilities, dangerous tokens."
     ),
     "rm": Command("models", "Remove a model that was pulled from this machine."),
+    "alias": Command("alias", "Other names for models."),
+    "ps": Command("loaded", "Show the models that the running server has in memory."),
+    "stop": Command(
+        "loaded",
+        "Unload a model of the running server, once its answers are complete; the next request loads it again.",
+    ),
     "voices": Command("voices", "The voices that answers are spoken with."),
     "hearing": Command("hearing", "What understands speech in messages."),
     "keys": Command("keys", "API keys: who may ask, and for what."),

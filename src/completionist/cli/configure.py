@@ -109,8 +109,8 @@ def _explanation(errors: list[ErrorDetails], file: Path | None) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         said = f"unknown setting '{key}'{_suggestion(key)}"
-    elif not key:  # a rule across settings
-        said = first["msg"].removeprefix("Value error, ")
+    elif first["type"] == "value_error":  # a rule across settings, or across those of one section
+        said = (f"setting '{key}': " if key else "") + first["msg"].removeprefix("Value error, ")
     else:
         said = f"setting '{key}': {first['msg'][:1].lower()}{first['msg'][1:]}"
         if first["loc"][0] != "keys":  # a key put where its digest belongs must not reach a log

@@ -1,9 +1,10 @@
-"""`completionist serve`: fetch the model if it is missing, load it, listen, and say how to talk to it."""
+"""`completionist serve`: load a model where there is one, listen, and say how to talk to it or how to get one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +18,10 @@ from completionist.cli.fetching import fetch
 from completionist.cli.options import Config
 from completionist.cli.terminal import megabytes
 from completionist.engine.base import ModelCard
+from completionist.engine.llama.quota import free_memory_bytes
 from completionist.loading import loading
-from completionist.models.installed import ModelFile
+from completionist.models.installed import ModelFile, NotPulled, resolve
+from completionist.models.offer import offered
 from completionist.settings import Settings
 from completionist.store.sql.place import database_url, shown
 
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from completionist.app import Serving
 
 app = typer.Typer()
+
+_SMALL_PARAMETERS = 10**9
+ABLE_MODEL = "qwen2.5-coder-1.5b-instruct"
+"""The smallest of the catalogue that follows instructions and calls tools."""
 
 
 @app.command()
@@ -35,13 +42,16 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
     config: Config = None,
+    fetch_it: Annotated[
+        bool, typer.Option("--fetch", help="Fetch the default model first, where it is not here and no other is named.")
+    ] = False,
     scripted: Annotated[bool, typer.Option("--scripted", help="No model: a script answers.")] = False,
     streams: Annotated[int | None, typer.Option(help="Sequences that decode side by side.")] = None,
     context_tokens: Annotated[int | None, typer.Option(help="Context of each sequence.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the engine.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Serve a model on loopback until told to stop."""
+    """Serve the models of this machine on loopback until told to stop."""
     settings = read_settings(
         {
             "model": model,
@@ -55,21 +65,31 @@ def serve(
         config,
     )
     began_s = time.monotonic()
-    file = None if scripted else fetch(settings.model, settings.models)
+    file = None if scripted else _first_model(settings, may_fetch=fetch_it)
     fetched_s = time.monotonic() - began_s
 
     def announce(serving: Serving) -> None:
         ready_s = time.monotonic() - STARTED_S - fetched_s
         typer.echo(banner(serving, settings, config_file(config), ready_s))
 
-    raise typer.Exit(_serve_model(file, settings, announce) if file else _serve_script(settings, announce))
+    raise typer.Exit(_serve_script(settings, announce) if scripted else _serve_models(file, settings, announce))
 
 
-def _serve_model(file: ModelFile, settings: Settings, announce: Callable[[Serving], None]) -> int:
-    with loading(file, settings) as model:
+def _first_model(settings: Settings, *, may_fetch: bool) -> ModelFile | None:
+    """What is loaded at the start; None where nobody asked for a model and the default one is not here."""
+    if may_fetch or "model" in settings.model_fields_set:
+        return fetch(settings.model, settings.models)
+    try:
+        return resolve(settings.model, settings.models)
+    except NotPulled:
+        return None
+
+
+def _serve_models(file: ModelFile | None, settings: Settings, announce: Callable[[Serving], None]) -> int:
+    with nullcontext() if file is None else loading(file, settings) as first:
         from completionist import app as application  # noqa: PLC0415 - imported while the model is being loaded
 
-        return application.serve(settings, model, announce)
+        return application.serve(settings, first, announce)
 
 
 def _serve_script(settings: Settings, announce: Callable[[Serving], None]) -> int:
@@ -84,19 +104,67 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
     card, base = serving.card, f"{serving.url}/v1"
     facts = {
         "address": base,
-        "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
-        "context": f"{_streams(card)} (engine.streams, engine.stream_tokens, engine.context_tokens)",
-        "memory": f"{_memory(card)} (engine.kv_type, engine.cache_bytes)",
-        "engine": card.engine.partition(",")[0],
+        **(_model_facts(card) if card else {"model": _no_model(serving, settings)}),
+        "others": _others(serving),
         "keys": _keys(serving),
         "data": f"{cache_directory(settings.models.cache_dir)} (models, native builds)",
         "stored": shown(database_url(settings.store.url)),
         "settings": str(settings_file or "no file; environment and defaults"),
     }
-    lines = [f"Completionist {__version__}", *(f"  {name:9} {fact}" for name, fact in facts.items())]
-    examples = [_curl(base, card.name, has_key=serving.needs_key), _sdk(base, card.name, has_key=serving.needs_key)]
-    ready = f"Ready in {ready_s:.1f} s, KV cache {megabytes(card.kv_bytes)}. Ctrl-C stops."
-    return "\n".join([*lines, "", *examples, ready])
+    lines = [f"Completionist {__version__}", *(f"  {name:9} {fact}" for name, fact in facts.items() if fact)]
+    kv = f", KV cache {megabytes(card.kv_bytes)}" if card else ", no model loaded"
+    ready = f"Ready in {ready_s:.1f} s{kv}. Ctrl-C stops."
+    return "\n".join([*lines, "", *(_examples(serving, card.name) if card else _offers()), ready])
+
+
+def _model_facts(card: ModelCard) -> Mapping[str, str]:
+    return {
+        "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
+        "limits": _limits(card),
+        "context": f"{_streams(card)} (engine.streams, engine.stream_tokens, engine.context_tokens)",
+        "memory": f"{_memory(card)} (engine.kv_type, engine.cache_bytes)",
+        "engine": card.engine.partition(",")[0],
+    }
+
+
+def _limits(card: ModelCard) -> str:
+    """Said plainly, so that nobody takes a small model's answers for facts."""
+    if not 0 < card.parameters < _SMALL_PARAMETERS:
+        return ""
+    return (
+        f"{card.parameters / 1e6:.0f}M parameters answer fluently and often wrongly; {ABLE_MODEL} follows instructions "
+        f"and calls tools (completionist pull {ABLE_MODEL})"
+    )
+
+
+def _no_model(serving: Serving, settings: Settings) -> str:
+    if serving.names:
+        return f"none is loaded: {settings.model} is not installed (completionist pull {settings.model})"
+    return "none is installed: requests are refused until there is one"
+
+
+def _others(serving: Serving) -> str:
+    loaded = serving.card.name if serving.card else None
+    names = [one.id if one.id == one.model else f"{one.id} → {one.model}" for one in serving.names if one.id != loaded]
+    return f"{', '.join(names)} (each is loaded when it is asked for)" if names else ""
+
+
+def _offers() -> list[str]:
+    free = free_memory_bytes()
+    offers = offered(free)
+    if not offers:
+        return [f"No model of the catalogue fits into the {megabytes(free)} of memory that are free.\n"]
+    width = max(len(entry.name) for entry in offers)
+    rows = [
+        f"  completionist pull {entry.name:{width}}  {megabytes(entry.download_bytes):>10}  {entry.description}"
+        for entry in offers
+    ]
+    return [f"These fit this machine ({megabytes(free)} of memory free); what is pulled is served at once:", *rows, ""]
+
+
+def _examples(serving: Serving, model: str) -> list[str]:
+    base = f"{serving.url}/v1"
+    return [_curl(base, model, has_key=serving.needs_key), _sdk(base, model, has_key=serving.needs_key)]
 
 
 def _keys(serving: Serving) -> str:

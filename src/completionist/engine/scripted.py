@@ -135,6 +135,8 @@ class ScriptedEngine:
         self, script: Script = friendly, *, card: ModelCard = CARD, queue_requests: int = 256, step_s: float = 0.0
     ) -> None:
         self.card = card
+        self.pid: int | None = None
+        """It runs in this process."""
         self.n_cancelled = 0
         self._script = script
         self._queue_requests = queue_requests

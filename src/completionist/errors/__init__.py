@@ -51,7 +51,9 @@
     ├── FlexUnavailable                429  resource_unavailable
     ├── Unavailable                    503  healed by time
     │   ├── Overloaded                 503  server_is_overloaded
-    │   │   └── EngineRestarting
+    │   │   ├── EngineRestarting
+    │   │   └── ModelHasNoRoom
+    │   ├── ModelLoadFailed            503  model_load_failed
     │   ├── StorageUnavailable         503  storage_unavailable
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
@@ -132,6 +134,8 @@ from completionist.errors.service import (
     EngineLost,
     EngineRestarting,
     FlexUnavailable,
+    ModelHasNoRoom,
+    ModelLoadFailed,
     NotReady,
     Overloaded,
     ServerError,
@@ -202,6 +206,8 @@ __all__ = [
     "MissingModel",
     "MissingParameter",
     "MissingScope",
+    "ModelHasNoRoom",
+    "ModelLoadFailed",
     "ModelNotFound",
     "NotAllowedWithout",
     "NotReady",

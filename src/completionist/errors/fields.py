@@ -233,6 +233,8 @@ class ModelNotFound(InvalidRequest):
     status = 404
     code = "model_not_found"
 
-    def __init__(self, model: str, *, param: str | None = None) -> None:
+    def __init__(self, model: str, *, param: str | None = None, hint: str = "") -> None:
+        """`hint`: what the operator of this server can do, a sentence."""
         tail = " or you do not have access to it." if param is None else ""
-        super().__init__(f"The model `{echo(model)}` does not exist{tail}", param=param)
+        more = f" {hint}" if hint else ""
+        super().__init__(f"The model `{echo(model)}` does not exist{tail}{more}", param=param)

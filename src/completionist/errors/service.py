@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from completionist.errors.base import APIError
 
 _FLEX_RETRY_AFTER_S = 10
+_ROOM_RETRY_AFTER_S = 5.0
 
 
 class Unavailable(APIError):
@@ -55,6 +56,32 @@ class EngineRestarting(Overloaded):
     @property
     def headers(self) -> Mapping[str, str]:
         return {**super().headers, "x-should-retry": "true"}
+
+
+class ModelLoadFailed(Unavailable):
+    """The model is here and cannot be loaded. It is not tried again before `retry_after_s`."""
+
+    code = "model_load_failed"
+
+    def __init__(self, model: str, reason: str, *, retry_after_s: float = 1.0) -> None:
+        self.reason = reason
+        super().__init__(f"The model `{model}` cannot be loaded: {reason}", retry_after_s=retry_after_s)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Clients show the reason instead of trying again by themselves."""
+        return {**super().headers, "x-should-retry": "false"}
+
+
+class ModelHasNoRoom(Overloaded):
+    """The model does not fit beside those that are answering."""
+
+    def __init__(self, model: str, *, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(retry_after_s=_ROOM_RETRY_AFTER_S)
+        self.message = (
+            f"The model `{model}` needs {needed_bytes / 1e6:,.0f} MB of memory and {free_bytes / 1e6:,.0f} MB are free "
+            "beside the models that are answering, please try again later."
+        )
 
 
 class NotReady(Unavailable):

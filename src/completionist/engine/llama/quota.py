@@ -20,9 +20,12 @@ def processors() -> int:
     return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
 
 
-def free_memory_bytes() -> int:
-    """Memory that can be taken now without pushing anything out: the machine's, or what the group has left."""
-    available = psutil.virtual_memory().available
+def free_memory_bytes(mapped_bytes: int = 0) -> int:
+    """Memory that can be taken now without pushing anything out: the machine's, or what the group has left.
+
+    `mapped_bytes` of files are in memory and in use: the machine counts them as available, the group as taken.
+    """
+    available = max(0, psutil.virtual_memory().available - mapped_bytes)
     left = _memory_left()
     return available if left is None else min(available, left)
 

@@ -1,0 +1,18 @@
+"""Which models of the catalogue a machine can take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from completionist.models.catalog import CatalogEntry, catalog
+
+N_OFFERED = 3
+_BESIDE_WEIGHTS_BYTES = 400_000_000
+"""Cells of one conversation, buffers, the worker itself."""
+
+
+def offered(free_bytes: int, entries: Mapping[str, CatalogEntry] | None = None) -> Sequence[CatalogEntry]:
+    """The largest that fit into `free_bytes` of memory, at most three, the smallest first."""
+    known = catalog() if entries is None else entries
+    fitting = [entry for entry in known.values() if entry.size_bytes + _BESIDE_WEIGHTS_BYTES <= free_bytes]
+    return sorted(fitting, key=lambda entry: entry.size_bytes)[-N_OFFERED:]
