@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from completionist.models.installed import model_path
 from completionist.settings import DEFAULT_MODEL, ModelSettings
 from tests.cli.conftest import Cli, one_line
 from tests.support.real import ONE_THREAD
+from tests.support.server import eventually
 
 NO_INDEX = {"COMPLETIONIST_MODELS__INDEX_URL": "http://127.0.0.1:9/simple"}
 WITH_MODELS = {"COMPLETIONIST_MODELS__CACHE_DIR": str(cache_directory()), **ONE_THREAD}
@@ -188,13 +188,12 @@ def test_what_is_pulled_is_served_at_once(start: Start, tmp_path: Path) -> None:
     )
     ours.parent.mkdir(parents=True)
     shutil.copyfile(theirs, ours)
+    eventually(lambda: DEFAULT_MODEL in httpx2.get(f"{served.url}/v1/models").text)
     body = {"model": DEFAULT_MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 4}
     answer = httpx2.post(f"{served.url}/v1/chat/completions", json=body, timeout=50)
     assert answer.json()["usage"]["completion_tokens"] == 4
     ours.unlink()
-    time.sleep(1)  # what it knows may be a second old
-    gone = httpx2.post(f"{served.url}/v1/chat/completions", json=body, timeout=50)
-    assert gone.status_code == 404
+    eventually(lambda: httpx2.post(f"{served.url}/v1/chat/completions", json=body, timeout=50).status_code == 404)
     assert served.stop() == 0
 
 

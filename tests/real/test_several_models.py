@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ def test_a_file_that_is_damaged_says_so(client: openai.OpenAI, tiny: Path) -> No
 
 def test_a_file_that_is_gone_is_no_model(client: openai.OpenAI, tiny: Path) -> None:
     tiny.unlink()
-    time.sleep(1)  # what the server knows may be a second old
+    eventually(lambda: "tiny" not in [model.id for model in client.models.list()])
     with pytest.raises(openai.NotFoundError, match="Its file is not there any more"):
         client.chat.completions.create(model="tiny", **ASK)
     with pytest.raises(openai.NotFoundError):
