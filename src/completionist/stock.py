@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Protocol
 
 from completionist import ids
@@ -19,6 +19,8 @@ from completionist.loading import Loading
 from completionist.local.backend import LocalBackend
 from completionist.log import emit
 from completionist.models.catalog import catalog
+from completionist.models.fit import need_of, shape_of
+from completionist.models.gguf import read_beginning
 from completionist.models.installed import LOCAL_PUBLISHER, ModelFile, installed
 from completionist.registry.aliases import FILE_NAME, Alias, AliasesUnreadable, AliasFile, configured
 from completionist.registry.model import Model, Running, RunningEngine
@@ -32,8 +34,6 @@ _log = logging.getLogger(__name__)
 _SCRIPTED_STEP_S = 0.03
 """A reading pace."""
 _PULL = "completionist pull"
-_BESIDE_WEIGHTS_BYTES = 400_000_000
-"""What a model takes at the least besides its weights: the cells of one conversation, buffers, the worker itself."""
 
 
 class Engine(TokenEngine, RunningEngine, Protocol):
@@ -49,6 +49,8 @@ class Stock:
         self._first = first
         self._workers = [first.worker] if first else []
         self._aliases = Aliases(settings)
+        self._needs_bytes: dict[Hashable, int] = {}
+        """By version: a file is read once for it."""
 
     def scan(self) -> Found:
         """What is here now. Blocking."""
@@ -84,17 +86,21 @@ class Stock:
         return {name: hint for name, hint in (gone | fetched).items() if name not in here}
 
     def _model(self, file: ModelFile) -> Model:
-        status = file.path.stat()
+        size_bytes = file.size_bytes
+        version = (file.path, file.path.stat().st_mtime_ns, size_bytes)
+        if version not in self._needs_bytes:
+            shape = shape_of(read_beginning(file.path))
+            self._needs_bytes[version] = need_of(size_bytes, shape).total_bytes if shape else size_bytes
         said = self._settings.served_as(file.name, dialect=file.dialect)
         return Model(
             name=file.name,
-            version=(file.path, status.st_mtime_ns, status.st_size),
+            version=version,
             created=file.added_at_s,
             owned_by=file.publisher,
             profile=profile_of(said),
             keep_alive_s=self._keep_alive_s(file.name, said),
             directory=str(file.path.parent),
-            need_bytes=status.st_size + _BESIDE_WEIGHTS_BYTES,
+            need_bytes=self._needs_bytes[version],
             start=lambda: self._start(file, said),
         )
 
@@ -107,7 +113,12 @@ class Stock:
         if self._first is not None and file.name == self._first.file.name:
             return await started(self._first.launch, said, self._workers.pop() if self._workers else None)
         how = await asyncio.to_thread(
-            launch, file.path, file.name, self._settings.engine, cache_dir=self._settings.models.cache_dir
+            launch,
+            file.path,
+            file.name,
+            self._settings.engine,
+            cache_dir=self._settings.models.cache_dir,
+            beside_others=True,
         )
         return await started(how, said)
 

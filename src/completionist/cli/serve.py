@@ -156,7 +156,7 @@ def _offers() -> list[str]:
         return [f"No model of the catalogue fits into the {megabytes(free)} of memory that are free.\n"]
     width = max(len(entry.name) for entry in offers)
     rows = [
-        f"  completionist pull {entry.name:{width}}  {megabytes(entry.download_bytes):>10}  {entry.description}"
+        f"  completionist pull {entry.name:{width}}  {megabytes(entry.size_bytes):>10}  {entry.description}"
         for entry in offers
     ]
     return [f"These fit this machine ({megabytes(free)} of memory free); what is pulled is served at once:", *rows, ""]

@@ -66,7 +66,10 @@ class Registry:
         if self._is_stale():
             async with self._looking:
                 if self._is_stale():
-                    self._take(await asyncio.to_thread(self._scan))
+                    try:
+                        self._take(await asyncio.to_thread(self._scan))
+                    except OSError as error:  # what was known before holds
+                        emit(_log, logging.ERROR, "cannot see which models are here", reason=str(error))
                     self._looked_at_s = asyncio.get_running_loop().time()
 
     def find(self, name: str) -> Served:

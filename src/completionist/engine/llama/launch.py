@@ -18,11 +18,17 @@ SPIN_COUNT = "10000"
 with 1,000. The default burns whole time slices, and beside another process a step takes 2 to 20 times as long."""
 
 
-def launch(model_path: Path, name: str, settings: EngineSettings, *, cache_dir: Path | None = None) -> Launch:
-    """How to start a worker for the GGUF file at `model_path`, known to clients as `name`. Raises `LibraryMissing`."""
+def launch(
+    model_path: Path, name: str, settings: EngineSettings, *, cache_dir: Path | None = None, beside_others: bool = False
+) -> Launch:
+    """How to start a worker for the GGUF file at `model_path`, known to clients as `name`. Raises `LibraryMissing`.
+
+    `beside_others`: other models answer meanwhile.
+    """
+    module = "gently" if beside_others else "worker"
     library = find_library(settings.library, cache_dir=cache_dir)
     return Launch(
-        command=(sys.executable, "-m", "completionist.engine.llama.worker"),
+        command=(sys.executable, "-m", f"completionist.engine.llama.{module}"),
         environment={"GOMP_SPINCOUNT": SPIN_COUNT, "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
         load=LoadModel(
             model_path=str(model_path),

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 import msgspec
 
@@ -143,28 +144,32 @@ def obey(engine: Engine, command: Command) -> None:
             pass  # the report that follows every round is the answer
 
 
+def prepared(channel: Channel) -> Engine | None:
+    """Carry out the order to load and report; None where it failed. Raises `SupervisorGone`."""
+    order = channel.receive_load()
+    last_words = LastWords(channel, order.model_path)
+    try:
+        engine, card = load(order, last_words.say)
+    except (LibraryRefused, ModelRefused, ContextRefused, OSError) as error:
+        channel.send(LoadFailed(str(error)))
+        return None
+    except Exception as error:  # noqa: BLE001 - what a file says of itself may break anything
+        channel.send(LoadFailed(f"cannot load {order.model_path}: {type(error).__name__}: {error}"))
+        return None
+    last_words.is_loading = False
+    gc.collect()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.freeze()  # what was loaded stays: later collections need not look at it
+    channel.send(Ready(card))
+    return engine
+
+
 def main(descriptor: int) -> None:
     die_with_parent()
     channel = Channel(socket.socket(fileno=descriptor))
-    try:
-        order = channel.receive_load()
-        last_words = LastWords(channel, order.model_path)
-        try:
-            engine, card = load(order, last_words.say)
-        except (LibraryRefused, ModelRefused, ContextRefused, OSError) as error:
-            channel.send(LoadFailed(str(error)))
-            return
-        except Exception as error:  # noqa: BLE001 - what a file says of itself may break anything
-            channel.send(LoadFailed(f"cannot load {order.model_path}: {type(error).__name__}: {error}"))
-            return
-        last_words.is_loading = False
-        gc.collect()
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        gc.freeze()  # what was loaded stays: later collections need not look at it
-        channel.send(Ready(card))
-        serve(channel, engine)
-    except SupervisorGone:
-        return
+    with contextlib.suppress(SupervisorGone):
+        if engine := prepared(channel):
+            serve(channel, engine)
 
 
 def die_with_parent() -> None:
@@ -175,7 +180,12 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def leave() -> NoReturn:
+    """The library's destructors have crashed at exit before, and the memory goes back anyway."""
+    sys.stdout.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     main(int(sys.argv[1]))
-    sys.stdout.flush()
-    os._exit(0)  # the library's destructors have crashed at exit before, and the memory goes back anyway
+    leave()
