@@ -48,6 +48,8 @@ def test_the_answer_has_the_name_of_the_request_and_the_log_has_both(serve: Serv
     assert answer._request_id is not None
     line = server.access_line(answer._request_id)
     assert (line["model"], line["served_model"]) == ("gpt-4o-mini", MODEL)
+    counted = {(of.model, of.served_model) for of in server.services.ledger._sums}  # what is written seconds later
+    assert counted == {("gpt-4o-mini", MODEL), (MODEL, MODEL)}
 
 
 def test_both_names_are_listed_and_what_is_wrong_is_said_once(serve: Serve, client_of: Clients) -> None:
