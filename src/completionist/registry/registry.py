@@ -138,7 +138,7 @@ class Registry:
             else:
                 self._slots[model.name] = Slot(model, self._load, self._unloaded)
         for name in self._slots.keys() - models.keys():
-            self._slots[name].begin_to_go("replaced")
+            self._slots[name].remove()
             if self._slots[name].state == "absent":
                 del self._slots[name]
         self._names = served(models, found.aliases, self._complain)
@@ -168,8 +168,8 @@ class Registry:
         self._metrics.unwatch(model.name)
         self._metrics.model_unloads.labels(model.name, reason).inc()
         emit(_log, logging.INFO, "a model is unloaded", model=model.name, reason=reason)
-        if model.name not in {known.name for known in self._found.models}:
-            self._slots.pop(model.name, None)
+        if self._slots[model.name].is_gone:
+            del self._slots[model.name]
 
     async def _make_room(self, model: Model) -> None:
         """Let go of models until `model` fits. Raises `ModelHasNoRoom` where those that are left answer somebody."""

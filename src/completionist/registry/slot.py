@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from completionist import ids
-from completionist.errors import APIError, ModelLoadFailed, OperatorError
+from completionist.errors import APIError, ModelLoadFailed, ModelNotFound, OperatorError
 from completionist.log import emit, emit_exception
 from completionist.registry.model import Model, Running
 
@@ -35,6 +35,8 @@ class Slot:
     ) -> None:
         """`unloaded` is told when the model has been let go of."""
         self.model = model
+        self.is_gone = False
+        """There is no such model any more."""
         self.running: Running | None = None
         self.loaded_at_s = 0
         """Unix seconds."""
@@ -75,6 +77,8 @@ class Slot:
         """The model, loaded for it if need be, and kept meanwhile. Raises the `APIError` of why it cannot be had."""
         while self._leaving is not None:
             await asyncio.shield(self._leaving)
+        if self.is_gone:
+            raise ModelNotFound(self.model.name)
         self.n_users += 1
         self._is_idle.clear()
         self._forget_timer()
@@ -108,11 +112,16 @@ class Slot:
     def replace(self, model: Model) -> None:
         """The name stands for this model from now on."""
         is_another = model.version != self.model.version
-        self.model = model
+        self.model, self.is_gone = model, False
         if is_another:
             self._refusal = None
             self._cool_down_s = 0.0
             self.begin_to_go("replaced")
+
+    def remove(self) -> None:
+        """The name stands for nothing any more."""
+        self.is_gone = True
+        self.begin_to_go("replaced")
 
     async def close(self) -> None:
         """At the end of the server, when nobody is answered any more."""
