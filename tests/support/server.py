@@ -151,6 +151,8 @@ class RunningServer:
         await self._server.run_on(socket_)
         await asyncio.to_thread(self.services.decoder.close)
         await self.registry.close()
+        await answering.close()
+        await self.engine.close()
         await self.services.files.close()
         await self.services.media.close()
         await self.services.keyring.close()
@@ -164,8 +166,7 @@ class RunningServer:
             return Running(backend=backend, engine=self.engine, close=close)
 
         async def close() -> None:
-            await backend.close()
-            await self.engine.close()
+            """A test may look at its engine still, and have it «loaded» again: it ends with the server."""
 
         scripted = Model(
             name=MODEL,
