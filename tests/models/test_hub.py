@@ -43,12 +43,13 @@ REPO = "org/tiny-GGUF"
 
 # Pulls in a process of its own: `pull.py REFERENCE [FILE_SIZE_LIMIT]`; prints stages, then the outcome.
 PULL = """
-import resource, sys
+import resource, signal, sys
 from completionist.errors import OperatorError
 from completionist.models.hub import Hub
 from completionist.models.hub_pull import fetch, plan
 from completionist.models.places import hub_place
 from completionist.models.references import hub_reference
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 place = hub_place()

@@ -25,7 +25,7 @@ MODEL = gguf()
 
 # Pulls in a process of its own: `pull.py ENTRY CACHE INDEX [FILE_SIZE_LIMIT]`; prints stages, then the outcome.
 PULL = """
-import resource, sys
+import resource, signal, sys
 import msgspec
 from completionist.errors import OperatorError
 from completionist.models.catalog import CatalogEntry
@@ -33,6 +33,7 @@ from completionist.models.pull import pull
 from completionist.settings import ModelSettings
 entry = msgspec.json.decode(sys.argv[1], type=CatalogEntry)
 settings = ModelSettings(cache_dir=sys.argv[2], index_url=sys.argv[3])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 if len(sys.argv) > 4:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
 try:
