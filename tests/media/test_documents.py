@@ -232,3 +232,15 @@ def test_a_long_file_is_read_whole(client: openai.OpenAI) -> None:
     """Longer than what is decoded on the event loop, and than the slices in which it is handed on."""
     page = f"<!--{'x' * 400_000}-->High water".encode()
     assert "[File: a.html]\nHigh water\n" in said(client, file_part("a.html", page, "text/html"))
+
+
+@pytest.mark.large
+def test_forty_megabytes_hold_nobody_up() -> None:
+    """The guard of the server's event loop watches; almost all of the file is a comment, so that its text is short."""
+    settings = Settings(server=ServerSettings(port=0), documents=DocumentSettings())
+    page = b"<!--" + b"x" * 40_000_000 + b"-->High water"
+    with (
+        running_server(echo, settings=settings) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="k") as client,
+    ):
+        assert "High water" in said(client, file_part("a.html", page, "text/html"))

@@ -29,27 +29,48 @@ from tests.support.humming import Humming
 from tests.support.server import RunningServer, running_server
 
 SPOKEN: dict[str, Any] = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}}
+UNENDING = "High water is at noon, and"
 WORDS = "High water, as always, is at noon. Low water is at six."
-
-
-def saying(*moves: Move | str) -> Any:
-    """A script that says just this, in every choice."""
-    said = [piece for move in moves for piece in (pieces(move) if isinstance(move, str) else [move])]
-    return lambda prompt: [said] * prompt.n
 
 
 def settings_at(directory: Path) -> Settings:
     return Settings(server=ServerSettings(port=0), store=StoreSettings(url=f"sqlite:///{directory / 'data.db'}"))
 
 
-@pytest.fixture
-def humming() -> Humming:
+def repeat(prompt: Prompt) -> list[list[Move]]:
+    """A script that says what the user said, in every choice."""
+    (said,) = echo(prompt)[0]
+    assert isinstance(said, bytes)
+    text = said.decode().rpartition("user\n")[2].partition("\nassistant")[0]
+    return [[*pieces(text), *([Pause(math.inf)] if text == UNENDING else [])]] * prompt.n
+
+
+@pytest.fixture(scope="module")
+def hum() -> Humming:
     return Humming()
+
+
+@pytest.fixture(scope="module")
+def hummed(hum: Humming, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(repeat, settings=settings_at(tmp_path_factory.mktemp("hummed")), speaker=hum) as server:
+        yield server
+
+
+@pytest.fixture
+def humming(hum: Humming) -> Humming:
+    """That of `hummed`, which has said nothing yet."""
+    hum.said.clear()
+    return hum
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return settings_at(tmp_path)
+
+
+def says(text: str) -> dict[str, Any]:
+    """What is to be asked so that this is said, aloud."""
+    return {**SPOKEN, "messages": [{"role": "user", "content": text}]}
 
 
 def client_of(server: RunningServer) -> openai.OpenAI:
@@ -65,9 +86,8 @@ def spoken_deltas(chunks: Sequence[ChatCompletionChunk]) -> list[dict[str, Any]]
     return [choice.delta.model_dump(exclude_unset=True) for chunk in chunks for choice in chunk.choices]
 
 
-def test_a_plain_answer_is_spoken_and_says_nothing_else(serve: Serve, settings: Settings, humming: Humming) -> None:
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
-    message = ask(client_of(server), **SPOKEN).choices[0].message
+def test_a_plain_answer_is_spoken_and_says_nothing_else(hummed: RunningServer, humming: Humming) -> None:
+    message = ask(client_of(hummed), **says(WORDS)).choices[0].message
     assert message.content is None
     assert message.audio
     assert message.audio.transcript == "".join(humming.said) == samples_of(message.audio.data) == WORDS
@@ -75,20 +95,18 @@ def test_a_plain_answer_is_spoken_and_says_nothing_else(serve: Serve, settings: 
     assert ids.is_speech_id(message.audio.id)
 
 
-def test_files_are_written_in_the_format_that_is_wanted(serve: Serve, settings: Settings, humming: Humming) -> None:
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
-    answer = ask(client_of(server), modalities=["audio"], audio={"voice": "verse", "format": "wav"})
+def test_files_are_written_in_the_format_that_is_wanted(hummed: RunningServer, humming: Humming) -> None:
+    answer = ask(
+        client_of(hummed), **says(WORDS) | {"modalities": ["audio"], "audio": {"voice": "verse", "format": "wav"}}
+    )
     audio = answer.choices[0].message.audio
     assert audio
     assert base64.b64decode(audio.data) == b"wav" + WORDS.encode("utf-16-le")
     assert audio.expires_at == answer.created + 3600
 
 
-def test_a_stream_carries_words_and_sound_as_the_contract_writes_them(
-    serve: Serve, settings: Settings, humming: Humming
-) -> None:
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
-    chunks = ask_streamed(client_of(server), **SPOKEN, stream_options={"include_usage": True})
+def test_a_stream_carries_words_and_sound_as_the_contract_writes_them(hummed: RunningServer, humming: Humming) -> None:
+    chunks = ask_streamed(client_of(hummed), **says(WORDS), stream_options={"include_usage": True})
     deltas = spoken_deltas(chunks)
     speech_id = deltas[1]["audio"]["id"]
     assert deltas[0] == {"role": "assistant", "refusal": None}
@@ -107,31 +125,23 @@ def test_a_stream_carries_words_and_sound_as_the_contract_writes_them(
     assert not usage.choices
 
 
-def test_the_clients_helper_gathers_the_same(serve: Serve, settings: Settings, humming: Humming) -> None:
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
-    messages: Any = [{"role": "user", "content": "Speak."}]
-    with client_of(server).chat.completions.stream(model="scripted", messages=messages, **SPOKEN) as stream:
+def test_the_clients_helper_gathers_the_same(hummed: RunningServer, humming: Humming) -> None:
+    with client_of(hummed).chat.completions.stream(model="scripted", **says(WORDS)) as stream:
         audio = stream.get_final_completion().choices[0].message.audio
     assert audio
     assert (audio.transcript, samples_of(audio.data)) == (WORDS, WORDS)
 
 
-def test_the_first_clause_is_heard_while_the_text_is_being_written(
-    serve: Serve, settings: Settings, humming: Humming
-) -> None:
-    server = serve(saying("High water is at noon, and", Pause(math.inf)), settings=settings, speaker=humming)
-    messages: Any = [{"role": "user", "content": "Speak."}]
-    with client_of(server).chat.completions.create(
-        model="scripted", messages=messages, stream=True, **SPOKEN
-    ) as stream:
+def test_the_first_clause_is_heard_while_the_text_is_being_written(hummed: RunningServer, humming: Humming) -> None:
+    with client_of(hummed).chat.completions.create(model="scripted", stream=True, **says(UNENDING)) as stream:
         deltas = (delta.get("audio", {}) for chunk in stream for delta in spoken_deltas([chunk]))
         sound = next(audio["data"] for audio in deltas if "data" in audio)
-    assert "High water is at noon, ".startswith(base64.b64decode(sound)[:40].decode("utf-16-le"))
+    assert UNENDING.startswith(base64.b64decode(sound)[:40].decode("utf-16-le"))
+    assert humming.said == ["High water is at noon, "]
 
 
-def test_what_a_stop_string_cuts_is_never_spoken(serve: Serve, settings: Settings, humming: Humming) -> None:
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
-    answer = ask(client_of(server), **SPOKEN, stop=" Low")
+def test_what_a_stop_string_cuts_is_never_spoken(hummed: RunningServer, humming: Humming) -> None:
+    answer = ask(client_of(hummed), **says(WORDS), stop=" Low")
     audio = answer.choices[0].message.audio
     assert audio
     assert audio.transcript == "".join(humming.said) == "High water, as always, is at noon."
@@ -143,25 +153,21 @@ CALL = '<tool_call>\n{"name": "tide", "arguments": {}}\n</tool_call>'
 
 
 @pytest.mark.parametrize(("text", "transcript"), [(CALL, None), (f"One moment.\n{CALL}", "One moment.")])
-def test_a_call_answers_in_text(
-    serve: Serve, settings: Settings, humming: Humming, text: str, transcript: str | None
-) -> None:
-    server = serve(saying(text), settings=settings, speaker=humming)
-    message = ask(client_of(server), **SPOKEN, tools=TOOLS).choices[0].message
+def test_a_call_answers_in_text(hummed: RunningServer, humming: Humming, text: str, transcript: str | None) -> None:
+    message = ask(client_of(hummed), **says(text), tools=TOOLS).choices[0].message
     assert message.content is None
     assert message.tool_calls
     assert (message.audio.transcript if message.audio else None) == transcript
     assert "".join(humming.said) == (transcript or "")
-    deltas = spoken_deltas(ask_streamed(client_of(server), **SPOKEN, tools=TOOLS))
+    deltas = spoken_deltas(ask_streamed(client_of(hummed), **says(text), tools=TOOLS))
     assert [delta for delta in deltas if "tool_calls" in delta]
     assert any("audio" in delta for delta in deltas) == (transcript is not None)
 
 
 def test_every_choice_has_a_speech_of_its_own_and_tokens_are_told_apart(
-    serve: Serve, settings: Settings, humming: Humming
+    hummed: RunningServer, humming: Humming
 ) -> None:
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
-    answer = ask(client_of(server), **SPOKEN, n=2)
+    answer = ask(client_of(hummed), **says(WORDS), n=2)
     speeches = [choice.message.audio for choice in answer.choices]
     assert len({speech.id for speech in speeches if speech}) == 2
     usage = answer.usage
@@ -174,17 +180,16 @@ def test_every_choice_has_a_speech_of_its_own_and_tokens_are_told_apart(
     assert usage.prompt_tokens_details.model_dump()["text_tokens"] == usage.prompt_tokens
 
 
-def test_an_answer_without_words_is_an_empty_speech(serve: Serve, settings: Settings, humming: Humming) -> None:
-    server = serve(saying(), settings=settings, speaker=humming)
-    audio = ask(client_of(server), **SPOKEN).choices[0].message.audio
+def test_an_answer_without_words_is_an_empty_speech(hummed: RunningServer, humming: Humming) -> None:
+    audio = ask(client_of(hummed), **says("")).choices[0].message.audio
     assert audio
     assert (audio.data, audio.transcript) == ("", "")
 
 
 def test_a_speech_can_be_named_until_it_expires(
-    serve: Serve, settings: Settings, humming: Humming, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = serve(echo, settings=settings, speaker=humming)
+    server = serve(echo, settings=settings, speaker=Humming())
     client = client_of(server)
     first: Any = ask(client, messages=[{"role": "user", "content": "Tide?"}], **SPOKEN).choices[0].message
     history: list[Any] = [{"role": "user", "content": "Tide?"}, {"role": "assistant", "audio": {"id": first.audio.id}}]
@@ -203,12 +208,12 @@ def test_a_speech_can_be_named_until_it_expires(
         assert (caught.value.param, caught.value.code) == ("messages[1].audio.id", "invalid_value")
 
 
-def test_speech_longer_than_the_operator_lets_it_be_is_refused(serve: Serve, settings: Settings) -> None:
-    humming = Humming()
-    humming.max_answer_s = 0.001
-    server = serve(saying(WORDS), settings=settings, speaker=humming)
+def test_speech_longer_than_the_operator_lets_it_be_is_refused(
+    hummed: RunningServer, humming: Humming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(humming, "max_answer_s", 0.001)
     with pytest.raises(openai.BadRequestError, match=r"more than 0\.001 seconds"):
-        ask(client_of(server), **SPOKEN)
+        ask(client_of(hummed), **says(WORDS))
 
 
 @pytest.mark.parametrize(
@@ -220,11 +225,10 @@ def test_speech_longer_than_the_operator_lets_it_be_is_refused(serve: Serve, set
     ],
 )
 def test_what_cannot_be_spoken_is_refused(
-    serve: Serve, fields: dict[str, Any], *, code: str, param: str, text: str
+    hummed: RunningServer, fields: dict[str, Any], *, code: str, param: str, text: str
 ) -> None:
-    server = serve(saying(WORDS), speaker=Humming())
     with pytest.raises(openai.BadRequestError, match=text) as caught:
-        ask(client_of(server), modalities=["text", "audio"], audio={**SPOKEN["audio"], **fields})
+        ask(client_of(hummed), modalities=["text", "audio"], audio={**SPOKEN["audio"], **fields})
     assert (caught.value.code, caught.value.param) == (code, param)
 
 
@@ -236,13 +240,6 @@ def test_without_voices_the_refusal_says_how_to_have_them(serve: Serve, tmp_path
     with pytest.raises(openai.BadRequestError, match="completionist voices pull") as caught:
         ask(client_of(server), **SPOKEN)
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "modalities")
-
-
-def repeat(prompt: Prompt) -> list[list[Move]]:
-    """A script that says what the user said."""
-    said = echo(prompt)[0][0]
-    assert isinstance(said, bytes)
-    return [list(pieces(said.decode().removeprefix("user\n").partition("\nassistant")[0]))]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ _RATE_HZ = 24_000
 _SILENCE = 0.01
 """Of full scale; what is quieter before and behind an utterance is cut, but for a breath."""
 _LEAD_SAMPLES, _TRAIL_SAMPLES = _RATE_HZ // 20, _RATE_HZ // 5
+_PAUSES = '.,;:!?…\u2014\u2013)"'
+"""Behind these somebody who reads aloud takes a breath; a text that ends otherwise goes on."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -38,12 +40,13 @@ def say(question: Speak) -> bytes:
         return b""
     session = _session(question.model_path, question.threads)
     style = _style(question.voice_path)
-    parts = [_utterance(session, ids[i : i + _MAX_PHONEMES], style) for i in range(0, len(ids), _MAX_PHONEMES)]
+    trail = _TRAIL_SAMPLES if question.text.rstrip().endswith(tuple(_PAUSES)) else 0
+    parts = [_utterance(session, ids[i : i + _MAX_PHONEMES], style, trail) for i in range(0, len(ids), _MAX_PHONEMES)]
     loud = np.clip(np.concatenate(parts) * question.gain, -1.0, 1.0)
     return bytes((loud * 32767).astype("<i2").tobytes())
 
 
-def _utterance(session: Any, ids: list[int], style: _Floats) -> _Floats:  # noqa: ANN401 - the library is untyped
+def _utterance(session: Any, ids: list[int], style: _Floats, trail: int) -> _Floats:  # noqa: ANN401 - the library is untyped
     inputs = {
         "tokens": np.array([[0, *ids, 0]], np.int64),
         "style": style[len(ids) - 1][None],
@@ -53,7 +56,7 @@ def _utterance(session: Any, ids: list[int], style: _Floats) -> _Floats:  # noqa
     heard = np.flatnonzero(np.abs(samples) > _SILENCE)
     if not heard.size:
         return samples[:0]
-    return samples[max(0, heard[0] - _LEAD_SAMPLES) : heard[-1] + _TRAIL_SAMPLES]
+    return samples[max(0, heard[0] - _LEAD_SAMPLES) : heard[-1] + 1 + trail]
 
 
 @cache

@@ -9,6 +9,8 @@ import re
 
 _FIRST_CHARACTERS = 12
 """A first clause shorter than this waits for more: a word alone sounds cut off."""
+_FIRST_MAX_CHARACTERS = 24
+"""And one that is longer is cut between two words: whoever listens waits for all of it to be spoken."""
 _LONG_CHARACTERS = 160
 """From here on a comma ends a clause, too."""
 _MAX_CHARACTERS = 300
@@ -45,19 +47,29 @@ class Clauses:
 
     def _next(self) -> str:
         """Where it ends is certain only when the first character of what follows is there."""
-        ends = (
-            [self._end(_CLAUSE_END, _FIRST_CHARACTERS)]
-            if self._is_first
-            else [self._end(_SENTENCE_END, 1), self._end(_CLAUSE_END, _LONG_CHARACTERS)]
-        )
+        if self._is_first and (first := self._first()):
+            return first
+        least = _FIRST_CHARACTERS if self._is_first else 1
+        ends = [self._end(_SENTENCE_END, least), self._end(_CLAUSE_END, _LONG_CHARACTERS)]
         if found := [end for end in ends if end is not None]:
             return self._text[: min(found)]
-        if len(self._text) > _MAX_CHARACTERS:
-            return self._text[: self._text.rfind(" ", 0, _MAX_CHARACTERS) + 1 or _MAX_CHARACTERS]
-        return ""
+        return self._up_to_a_blank(_MAX_CHARACTERS) or self._text[: self._n_if_too_long()]
 
-    def _end(self, ends: re.Pattern[str], least: int) -> int | None:
-        for found in ends.finditer(self._text, 0, _MAX_CHARACTERS):
+    def _first(self) -> str:
+        end = self._end(_CLAUSE_END, _FIRST_CHARACTERS, _FIRST_MAX_CHARACTERS)
+        return self._text[:end] if end is not None else self._up_to_a_blank(_FIRST_MAX_CHARACTERS)
+
+    def _up_to_a_blank(self, maximum: int) -> str:
+        """What of a text that is longer than `maximum` ends with a blank within it."""
+        if len(self._text) <= maximum:
+            return ""
+        return self._text[: self._text.rfind(" ", 0, maximum) + 1]
+
+    def _n_if_too_long(self) -> int:
+        return _MAX_CHARACTERS if len(self._text) > _MAX_CHARACTERS else 0
+
+    def _end(self, ends: re.Pattern[str], least: int, most: int = _MAX_CHARACTERS) -> int | None:
+        for found in ends.finditer(self._text, 0, most):
             end = found.end()
             if end < least or end == len(self._text):
                 continue
