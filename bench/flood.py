@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.client import Answer, Ask, Loop
+from bench.client import Answer, Ask, BrokenAnswer, Loop
 from bench.harness import Sample, Session, main
 from bench.prompts import chat, words
 from bench.results import at_least, at_most
@@ -28,14 +28,14 @@ _REFUSED_WITHIN_S = 0.05
 
 
 def measure(session: Session) -> None:
-    n_streams = session.pick(_STREAMS, 4)
+    n_streams, times = session.pick((_STREAMS, _TIMES), (4, 3 * _TIMES))  # more than the queue holds, either way
     with with_keys(session.options, ("flood", "other"), streams=n_streams, context_tokens=_CELLS) as server:
         seeds = iter(range(0, 10**9, 10**6))
 
         def run(n_clients: int) -> Sample:
             return _beside(server, n_clients, next(seeds), session.pick(60.0, 12.0))
 
-        pairs = session.pairs(lambda: run(_TIMES * n_streams), lambda: run(n_streams - 1), warm_up=False)
+        pairs = session.pairs(lambda: run(times * n_streams), lambda: run(n_streams - 1), warm_up=False)
     session.ratio("p95 time to first token of the other key", pairs, "ttft", at_most(1.3))
     session.ratio("p95 inter-token time of the other key", pairs, "gap", at_most(1.3))
     session.ratio("tokens/s of both", pairs, "rate", at_least(0.9))
@@ -43,7 +43,7 @@ def measure(session: Session) -> None:
     session.value("p95 time to a refusal", "s", [flood["refusal"] for flood in flooded], at_most(_REFUSED_WITHIN_S))
     session.value("answers that were neither whole nor refused", "", [flood["broken"] for flood in flooded], at_most(0))
     session.note(
-        f"{_TIMES * n_streams} clients on {n_streams} streams; refused {sum(flood['refused'] for flood in flooded):,.0f} "
+        f"{times * n_streams} clients on {n_streams} streams; refused {sum(flood['refused'] for flood in flooded):,.0f} "
         f"times, the client took {max(flood['client'] for flood in flooded):.0%} of a core"
     )
 
@@ -58,6 +58,8 @@ def _beside(server: Server, n_clients: int, seed: int, duration_s: float) -> Sam
     answers = [answer for load in loads for answer in load.answers]
     everything = [answer for answer in (*other.answers, *answers) if answer.ended_s > counted_s]
     others = [answer for answer in other.answers if answer.is_whole and answer.sent_s > counted_s]
+    if not others:
+        raise BrokenAnswer(f"the other key got no whole answer in {duration_s:.0f} s: is the machine busy?")
     refusals = [answer.ended_s - answer.sent_s for answer in answers if answer.status in {429, 503}]
     return {
         "ttft": percentile([answer.ttft_s for answer in others], 0.95),
