@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -38,9 +39,10 @@ def write_sliding_window(path: Path) -> Path:
     return model.finish()
 
 
-def write_plain(path: Path, *, chat_template: str | None = None) -> Path:
-    """Llama's shape, two layers of it: attention to everything, memory that can be cut anywhere."""
-    model = _Writer(path, "llama", layers=2)
+def write_plain(path: Path, *, controls: Sequence[str] = (), chat_template: str | None = None) -> Path:
+    """Llama's shape, two layers of it: attention to everything, memory that can be cut anywhere. `controls` are spellings of
+    further control tokens."""
+    model = _Writer(path, "llama", layers=2, controls=controls)
     if chat_template is not None:
         model.w.add_chat_template(chat_template)
     model.w.add_head_count(HEADS)
@@ -91,7 +93,7 @@ def token_of(character: str) -> int:
 class _Writer:
     """A GGUF file with a vocabulary of single bytes."""
 
-    def __init__(self, path: Path, architecture: str, layers: int = LAYERS) -> None:
+    def __init__(self, path: Path, architecture: str, layers: int = LAYERS, controls: Sequence[str] = ()) -> None:
         self._path = path
         self._random = np.random.default_rng(7)
         self.w = w = gguf.GGUFWriter(str(path), architecture)
@@ -100,11 +102,12 @@ class _Writer:
         w.add_block_count(layers)
         w.add_feed_forward_length(FEED_FORWARD)
         w.add_layer_norm_rms_eps(1e-6)
-        tokens = ["<end>", *_byte_letters()]
+        tokens = ["<end>", *_byte_letters(), *controls]
         w.add_tokenizer_model("gpt2")
         w.add_tokenizer_pre("default")
         w.add_token_list(tokens)
-        w.add_token_types([gguf.TokenType.CONTROL] + [gguf.TokenType.NORMAL] * 256)
+        control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+        w.add_token_types([control, *[normal] * 256, *[control] * len(controls)])
         w.add_token_merges(["Ġ Ġ"])
         w.add_eos_token_id(0)
         w.add_add_bos_token(False)

@@ -191,10 +191,11 @@ class WorkerFault(msgspec.Struct, frozen=True, tag="worker_fault"):
 
 
 class GrammarRefused(msgspec.Struct, frozen=True, tag="grammar_refused"):
-    """The grammar cannot be compiled, or leads to where nothing fits, before the first token or later; `reason` is in the words
-    of the grammar engine."""
+    """The grammar makes more work than it may, or leads to where nothing fits (`is_dead_end`), before the first token or
+    later; `reason` is in the words of the grammar engine, which are not for clients."""
 
     reason: str
+    is_dead_end: bool = False
 
 
 Fault = PromptTooLong | QueueFull | WorkerLost | WorkerFault | GrammarRefused

@@ -28,7 +28,7 @@ from completionist.engine.base import (
 from completionist.engine.frames import Stats
 from completionist.engine.llama.answer import Writer
 from completionist.engine.llama.costs import Costs
-from completionist.engine.llama.matcher import DeadEnd, GrammarFailed
+from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, TooMuchWork
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import Call, plan
@@ -77,27 +77,34 @@ class Engine:
         self._welcome()
 
     def _welcome(self) -> None:
-        """Newcomers are accepted when their tokens are known, and wait for a stream when all that they need is there."""
+        """Newcomers are accepted when all that they need is there: what is wrong with them has shown by then."""
         for newcomer in list(self._newcomers.values()):
-            if fault := newcomer.fault():
-                del self._newcomers[newcomer.id]
-                self._refuse(newcomer.id, fault)
-            elif newcomer.texts.done():
-                self._accept(newcomer)
+            if newcomer.texts.done():
+                self._follow(newcomer)
+
+    def _follow(self, newcomer: Newcomer) -> None:
+        """Its tokens are known, or what was wrong with them: a grammar is compiled for those that fit alone."""
+        fault = newcomer.fault() or self._length_fault(newcomer)
+        if fault is None and not newcomer.is_fitting:
+            self._preparer.go_on(newcomer)
+        is_ready = newcomer.is_ready
+        fault = fault or newcomer.fault()  # last: whatever is ready shows what is wrong with it
+        if fault is not None:
+            del self._newcomers[newcomer.id]
+            self._refuse(newcomer.id, fault)
+        elif is_ready:
+            self._accept(newcomer)
+
+    def _length_fault(self, newcomer: Newcomer) -> Fault | None:
+        n_tokens = len(newcomer.texts.result().prompt)
+        has_room = n_tokens < self._memory.capacity_tokens
+        return None if has_room else PromptTooLong(n_tokens, self._memory.capacity_tokens)
 
     def _accept(self, newcomer: Newcomer) -> None:
-        n_tokens = len(newcomer.texts.result().prompt)
-        if n_tokens >= self._memory.capacity_tokens:
-            del self._newcomers[newcomer.id]
-            self._refuse(newcomer.id, PromptTooLong(n_tokens, self._memory.capacity_tokens))
-            return
-        if not newcomer.is_accepted:
-            self._preparer.accept(newcomer)
-            self._events.append((newcomer.id, Accepted(n_tokens)))
-        if newcomer.is_ready:
-            del self._newcomers[newcomer.id]
-            self._requests[newcomer.id] = request = newcomer.request(self._memory.capacity_tokens)
-            self._waiting.add(request)
+        del self._newcomers[newcomer.id]
+        self._requests[newcomer.id] = request = newcomer.request(self._memory.capacity_tokens)
+        self._events.append((request.id, Accepted(len(request.tokens))))
+        self._waiting.add(request)
 
     def _refuse(self, request_id: int, fault: Fault) -> None:
         self._events.append((request_id, Failed(fault)))
@@ -221,8 +228,8 @@ class Engine:
         request = sequence.request
         try:
             advance = self._writer.advance(sequence, rows, n_guessed)
-        except DeadEnd as error:
-            self._fail(request, GrammarRefused(str(error)))
+        except (DeadEnd, TooMuchWork) as error:
+            self._fail(request, GrammarRefused(str(error), is_dead_end=isinstance(error, DeadEnd)))
             return
         except GrammarFailed as error:
             self._fail(request, WorkerFault(str(error)))

@@ -25,7 +25,7 @@ from completionist.engine.llama.capi import ffi
 from completionist.engine.llama.model import Model
 from completionist.grammar.bounds import parser_limits
 
-_NOT_TEXT = 1 << 0 | 1 << 1 | 1 << 3  # unknown, unused, control
+_NOT_TEXT = 1 << 0 | 1 << 1  # unknown, unused
 _SPECIAL = b"\xff"  # what llguidance wants in front of a token that is not text; no UTF-8 text has this byte
 _MAX_KEPT = 64
 _MAX_KEPT_CHARACTERS = 2**19
@@ -40,9 +40,12 @@ class GrammarFailed(Exception):
     """The grammar cannot be compiled, accepts nothing, or got too complex under way. The text is for the log."""
 
 
+class TooMuchWork(GrammarFailed):
+    """The grammar leads to more work than it may make. It lies with who wrote it."""
+
+
 class DeadEnd(GrammarFailed):
-    """The grammar leads to where nothing fits, or to more work than it may make. It lies with who wrote the grammar, who may be
-    told the text."""
+    """The grammar leads to where nothing fits. It lies with who wrote it."""
 
 
 class Matcher:
@@ -69,16 +72,17 @@ class Matcher:
 
     def allowed(self) -> NDArray[np.uint32]:
         """Bits of the tokens that may come next, lowest first, in a buffer that the next call overwrites. Where the answer
-        may end, the tokens that end a turn are among them. Raises `DeadEnd`."""
+        may end, the tokens that end a turn are among them. Raises `DeadEnd`, `TooMuchWork`."""
         self._native.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        if self._native.is_error():
-            raise DeadEnd(_told(self._native.get_error()))
-        if not self._words.any():
-            raise DeadEnd(_NOTHING_FITS)
+        error = self._native.get_error() if self._native.is_error() else ""
+        if error and not error.startswith("NoExtension"):
+            raise TooMuchWork(error)
+        if error or not self._words.any():
+            raise DeadEnd("it comes to a place where nothing fits")
         return self._words
 
     def forbid(self, row: NDArray[np.float32]) -> None:
-        """Set the logits of all tokens that may not come next to minus infinity. Raises `DeadEnd`."""
+        """Set the logits of all tokens that may not come next to minus infinity. Raises what `allowed` raises."""
         forbidden = np.unpackbits((~self.allowed()).view(np.uint8), count=self._size, bitorder="little")
         np.copyto(row, -np.inf, where=forbidden.view(np.bool_))
 
@@ -181,15 +185,6 @@ class Grammars:
             self._n_characters -= len(dropped.source)
 
 
-_NOTHING_FITS = "it comes to a place where nothing fits"
-
-
-def _told(error: str) -> str:
-    """What the grammar engine says, without the excerpt that it adds."""
-    first = error.split("\n", 1)[0].strip()
-    return _NOTHING_FITS if first.startswith("NoExtension") else first
-
-
 def _tokenizer(model: Model) -> LLTokenizer:
     tokens = [_bytes(model, token) for token in range(model.vocabulary_size)]
     build: Any = LLTokenizer  # the constructor for llama.cpp is missing in the package's type stubs
@@ -204,6 +199,6 @@ def _tokenizer(model: Model) -> LLTokenizer:
 
 def _bytes(model: Model, token: int) -> bytes:
     """User-defined tokens are text: a grammar's strings and expressions match them, and so does what reads the answer."""
-    if model.c.llama_vocab_get_attr(model.vocab, token) & _NOT_TEXT:
+    if model.is_control(token) or model.c.llama_vocab_get_attr(model.vocab, token) & _NOT_TEXT:
         return _SPECIAL + model.token_text(token).encode()
     return model.piece(token)

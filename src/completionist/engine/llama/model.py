@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +16,11 @@ _CONTROL = 1 << 3
 _USER_DEFINED = 1 << 4
 _STRIPS_LEFT = 1 << 7
 _STRIPS_RIGHT = 1 << 8
+
+_TAKEN_FOR_TEXT = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
+"""Control tokens of gpt-oss, which the library makes user-defined wherever it meets them, so that its own programs show them:
+it would also read them out of clients' text."""
+_SPELLED = re.compile(b"|".join(re.escape(spelling.encode()) for spelling in _TAKEN_FOR_TEXT))
 
 
 class ModelRefused(Exception):
@@ -31,6 +37,7 @@ class Model:
         self.vocab = self.c.llama_model_get_vocab(self.handle)
         self.vocabulary_size = int(self.c.llama_vocab_n_tokens(self.vocab))
         self._pieces: dict[int, bytes] = {}
+        self._retyped = frozenset(self._find(_TAKEN_FOR_TEXT))
         self.bos_id = self._wanted_bos()
 
     def _load(self, path: Path) -> CData:
@@ -44,6 +51,13 @@ class Model:
         if self.c.llama_model_is_diffusion(handle):
             raise ModelRefused(f"{path} is a diffusion model, which cannot generate token by token")
         return handle
+
+    def _find(self, spellings: Sequence[str]) -> Iterator[int]:
+        """Those of `spellings` that are single tokens."""
+        for spelling in spellings:
+            tokens = self._tokens(spelling.encode())
+            if len(tokens) == 1 and self.token_text(tokens[0]) == spelling:
+                yield tokens[0]
 
     def _wanted_bos(self) -> int | None:
         bos = int(self.c.llama_vocab_bos(self.vocab))
@@ -111,7 +125,7 @@ class Model:
         return SpecialToken(
             token,
             self.token_text(token),
-            "control" if attributes & _CONTROL else "user_defined",
+            "control" if self.is_control(token) else "user_defined",
             strips_left=bool(attributes & _STRIPS_LEFT),
             strips_right=bool(attributes & _STRIPS_RIGHT),
         )
@@ -127,9 +141,11 @@ class Model:
         return known
 
     def is_control(self, token: int) -> bool:
-        return bool(self.c.llama_vocab_get_attr(self.vocab, token) & _CONTROL)
+        return token in self._retyped or bool(self.c.llama_vocab_get_attr(self.vocab, token) & _CONTROL)
 
     def _render(self, token: int) -> bytes:
+        if token in self._retyped:
+            return b""
         size = 64
         while True:
             buffer = ffi.new("char[]", size)
@@ -169,6 +185,12 @@ class Model:
                 yield bisect_right(ends, n_bytes)
 
     def _tokenise_text(self, text: bytes) -> list[int]:
+        if not self._retyped or not _SPELLED.search(text):
+            return self._tokens(text)
+        cuts = [0, *(found.start() + 1 for found in _SPELLED.finditer(text)), len(text)]
+        return [token for start, end in itertools.pairwise(cuts) for token in self._tokens(text[start:end])]
+
+    def _tokens(self, text: bytes) -> list[int]:
         capacity = len(text) + 8
         while True:
             buffer = ffi.new("llama_token[]", capacity)

@@ -22,7 +22,7 @@ from completionist.engine.base import (
     WorkerFault,
 )
 from completionist.engine.llama.keeping import Keeping
-from completionist.engine.llama.matcher import GrammarFailed, Grammars, Matcher
+from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, Grammars, Matcher
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.sequence import Request
 from completionist.engine.llama.thinking import within
@@ -51,23 +51,24 @@ class Newcomer:
     arrived_s: float
     texts: Future[Texts]
     grammar: Future[Matcher] | None = None
-    is_accepted: bool = False
+    is_fitting: bool = False
+    """Its prompt is not too long; so its grammar is being compiled."""
 
     @property
     def is_ready(self) -> bool:
-        return self.is_accepted and (self.grammar is None or self.grammar.done())
+        return self.is_fitting and (self.grammar is None or self.grammar.done())
 
     @property
     def has_news(self) -> bool:
         """There is something to be done about it."""
-        return self.is_ready or (self.texts.done() and not self.is_accepted)
+        return self.is_ready or (self.texts.done() and not self.is_fitting)
 
     def fault(self) -> Fault | None:
         """What went wrong in what is done."""
         for future in (self.texts, self.grammar):
             error = future.exception() if future is not None and future.done() else None
             if isinstance(error, GrammarFailed):
-                return GrammarRefused(str(error))
+                return GrammarRefused(str(error), is_dead_end=isinstance(error, DeadEnd))
             if error is not None:
                 return WorkerFault(repr(error))
         return None
@@ -110,14 +111,14 @@ class Preparer:
         self._grammars: Future[Grammars] | None = None
 
     def prepare(self, request_id: int, prompt: Prompt, arrived_s: float) -> Newcomer:
-        """Start to read its texts; short ones are done when this returns. `accept` follows."""
+        """Start to read its texts; short ones are done when this returns. `go_on` follows."""
         newcomer = Newcomer(id=request_id, prompt=prompt, arrived_s=arrived_s, texts=self._texts(prompt))
         self._await(newcomer.texts)
         return newcomer
 
-    def accept(self, newcomer: Newcomer) -> None:
+    def go_on(self, newcomer: Newcomer) -> None:
         """Its prompt fits: a grammar is compiled for no other."""
-        newcomer.is_accepted = True
+        newcomer.is_fitting = True
         if newcomer.prompt.grammar is not None:
             newcomer.grammar = self._matcher(newcomer.prompt.grammar)
             self._await(newcomer.grammar)
