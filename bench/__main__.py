@@ -25,6 +25,7 @@ SCENARIOS = (
     "churn",
     "prediction",
     "schema",
+    "compiling",
     "growth",
     "same_output",
     "cancellations",

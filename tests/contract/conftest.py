@@ -48,4 +48,4 @@ def scripted() -> Iterator[Asker]:
 @pytest.fixture(scope="package")
 def real(real_url: str) -> Iterator[Asker]:
     with openai.OpenAI(base_url=real_url, api_key="x", max_retries=0) as client:
-        yield Asker(client, DEFAULT_MODEL, temperature=0, max_completion_tokens=8)
+        yield Asker(client, DEFAULT_MODEL, temperature=0, max_tokens=6)

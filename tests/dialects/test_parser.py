@@ -51,6 +51,7 @@ ONE = calls(("get_tide", TIDE, False))
 TWO = calls(("get_tide_table", TIDE, False), ("get_tide", "{}", False))
 SAID = calls(("say", 'a "quote"\n\u00e9\U0001f600', True))
 SQL = calls(("run_sql", 'SELECT "a}" \\ \n', True))
+JSON_INPUT = calls(("run_sql", '{"a": {"b": "c"}}', True))
 SAID_JSON = json.dumps({"input": SAID[0].arguments})
 SQL_RAW = '{"input": "' + SQL[0].arguments + '"}'
 
@@ -81,6 +82,10 @@ CASES: list[tuple[str, str, Answer]] = [
     ("plain", tagged("unknown", "{}"), Answer(text=tagged("unknown", "{}"))),
     ("hermes", f"{tagged('get_tide_table', TIDE)}\n{tagged('get_tide', '{}')}", Answer(calls=TWO)),
     ("hermes", f"{tagged('get_tide_table', TIDE)}{tagged('get_tide', '{}')} done", Answer(text="done", calls=TWO)),
+    ("hermes", 'Look.\n<tool_call>\n{"name": "get_', Answer(text="Look.\n")),
+    ("hermes", "Look at <tool", Answer(text="Look at <tool")),
+    ("hermes", f'{tagged("get_tide", TIDE)}\n<tool_call>\n{{"na', Answer(calls=ONE)),
+    ("hermes", tagged("run_sql", '{"input": "{"a": {"b": "c"}}"}'), Answer(calls=JSON_INPUT)),
     ("hermes", tagged("say", SAID_JSON), Answer(calls=SAID)),
     ("hermes", tagged("run_sql", SQL_RAW), Answer(calls=SQL)),
     ("hermes", "<think>is text</think> here", Answer(text="<think>is text</think> here")),
@@ -92,6 +97,26 @@ CASES: list[tuple[str, str, Answer]] = [
     ("llama3", f'{{"name": "get_tide", "parameters": {TIDE}}}', Answer(calls=ONE)),
     ("llama3", f'{C("<|python_tag|>")}{{"name": "get_tide", "parameters": {TIDE}}}', Answer(calls=ONE)),
     ("llama3", f'{{"name": "run_sql", "parameters": {SQL_RAW}}}', Answer(calls=SQL)),
+    ("llama3", '{"name": "run_sql", "parameters": {"input": "{"a": {"b": "c"}}"}}', Answer(calls=JSON_INPUT)),
+    (
+        "mistral list",
+        f'{C("[TOOL_CALLS]")}[{{"name": "run_sql", "arguments": {{"input": "{{"a": {{"b": "c"}}}}"}}}}]',
+        Answer(calls=JSON_INPUT),
+    ),
+    (
+        "mistral",
+        (
+            f'{C("[TOOL_CALLS]")}run_sql{C("[ARGS]")}{{"input": "{{"a": {{"b": "c"}}}}"}}'
+            f"{C('[TOOL_CALLS]')}get_tide{C('[ARGS]')}{TIDE}"
+        ),
+        Answer(calls=[*JSON_INPUT, *ONE]),
+    ),
+    ("harmony", f'{_HEAD}run_sql{_JSON}{{"input": "{{"a": {{"b": "c"}}}}"}}', Answer(calls=JSON_INPUT)),
+    (
+        "gemma",
+        f'{C("<|tool_call>")}call:run_sql{{"input": "{{"a": {{"b": "c"}}}}"}}{C("<tool_call|>")}',
+        Answer(calls=JSON_INPUT),
+    ),
     (
         "mistral list",
         f"Look.{C('[TOOL_CALLS]')}[{listed('get_tide_table', TIDE)}, {listed('get_tide', '{}')}]",

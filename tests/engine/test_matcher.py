@@ -194,7 +194,7 @@ def test_a_grammar_that_gets_too_complex_under_way_fails_by_itself(model: Model,
 
 
 def test_a_terminal_that_swallows_what_ends_it_stops_nobody(model: Model, grammars: Grammars) -> None:
-    """What must come is endless: it is taken token by token, and never followed."""
+    """What must come is endless: it is taken token by token, and never followed; and the answer may end without it."""
     tool = Callable(name="t", takes=GrammarInput("regex", 'x"+'), param="")
     offer = Offer(callables=(tool,), is_required=True)
     layout = Layout(forms=(Form(opening="[", middle=":", closing="]"),))
@@ -204,6 +204,6 @@ def test_a_terminal_that_swallows_what_ends_it_stops_nobody(model: Model, gramma
     advance(matcher, tokens(model, '[t:{"input": "x"'))
     for _ in range(20):
         assert matcher.forced() == []
-        assert all(set(model.piece(token)) == set(b'"') for token in allowed(matcher, model))
+        assert all(set(model.piece(token)) <= set(b'"') for token in allowed(matcher, model))
         advance(matcher, tokens(model, '"'))
-    assert place(matcher) == (False, False)
+        assert place(matcher) == (True, False)

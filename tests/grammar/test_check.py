@@ -17,7 +17,6 @@ from completionist.grammar.frames import Part
 from completionist.types.refusals import InvalidSchema
 
 SOUND: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-WHOLE = GrammarSpec('start: "a"', has_client_rules=False)
 PROJECT = "tides"
 NOTHING = r"[^\s\S]"
 PARAM = "tools[0].custom.format.grammar.definition"
@@ -36,11 +35,11 @@ def schema(given: Any) -> ClientGrammar:
     return ClientGrammar(part=Part("schema", text), param="response_format", subject="response_format 'x'")
 
 
-def fault(*clients: ClientGrammar, deadline_s: float = 5.0, whole: GrammarSpec = WHOLE) -> InvalidRequest | None:
+def fault(*clients: ClientGrammar, deadline_s: float = 5.0) -> InvalidRequest | None:
     async def run() -> InvalidRequest | None:
         checks = GrammarChecks(deadline_s=deadline_s)
         try:
-            await checks.check(clients, whole, PROJECT)
+            await checks.check(clients, PROJECT)
         except InvalidRequest as refusal:
             return refusal
         else:
@@ -231,8 +230,8 @@ def test_past_the_deadline_a_grammar_is_too_complex_and_the_next_one_is_judged()
         checks = GrammarChecks(deadline_s=1.0)
         slow = schema({"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 99_999_989}}})
         with pytest.raises(InvalidRequest, match="too complex"):
-            await checks.check((schema(SOUND), slow), WHOLE, PROJECT)
-        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+            await checks.check((schema(SOUND), slow), PROJECT)
+        await checks.check((schema(SOUND),), PROJECT)
         await checks.close()
 
     asyncio.run(run())
@@ -241,13 +240,13 @@ def test_past_the_deadline_a_grammar_is_too_complex_and_the_next_one_is_judged()
 def test_a_process_that_was_killed_while_idle_is_replaced() -> None:
     async def run() -> None:
         checks = GrammarChecks()
-        await checks.check((lark('start: "a"'),), WHOLE, PROJECT)
+        await checks.check((lark('start: "a"'),), PROJECT)
         first = checks.pid
         assert first is not None
         process = psutil.Process(first)
         process.kill()
         process.wait()
-        await checks.check((lark('start: "b"'),), WHOLE, PROJECT)
+        await checks.check((lark('start: "b"'),), PROJECT)
         assert checks.pid not in (None, first)
         await checks.close()
 
@@ -260,24 +259,24 @@ def is_running(checks: GrammarChecks) -> bool:
 
 async def times_out(checks: GrammarChecks, *clients: ClientGrammar, project: str = PROJECT) -> None:
     with pytest.raises(InvalidRequest, match="too complex"):
-        await checks.check(clients, WHOLE, project)
+        await checks.check(clients, project)
 
 
 def test_what_is_known_is_not_tried_again_whether_sound_or_not() -> None:
     async def run() -> None:
         checks = GrammarChecks(deadline_s=1.0)
-        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+        await checks.check((schema(SOUND),), PROJECT)
         assert is_running(checks)
         await asyncio.gather(*(times_out(checks, KILLER) for _ in range(50)))
         await times_out(checks, KILLER)
         assert not is_running(checks), "a process was started for what is known"
-        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+        await checks.check((schema(SOUND),), PROJECT)
         with pytest.raises(InvalidRequest, match="accepts nothing"):
-            await checks.check((regex(NOTHING),), WHOLE, PROJECT)
+            await checks.check((regex(NOTHING),), PROJECT)
         used = checks.pid
         psutil.Process(used).suspend()
         with pytest.raises(InvalidRequest, match="accepts nothing"):
-            await checks.check((regex(NOTHING),), WHOLE, PROJECT)
+            await checks.check((regex(NOTHING),), PROJECT)
         await checks.close()
 
     asyncio.run(run())
@@ -288,7 +287,7 @@ def test_a_project_does_not_wait_for_all_that_another_has_asked() -> None:
         checks = GrammarChecks(deadline_s=0.5)
         hostile = [asyncio.create_task(times_out(checks, killer(i))) for i in range(4)]
         await asyncio.sleep(0)
-        await checks.check((schema(SOUND),), WHOLE, "others")
+        await checks.check((schema(SOUND),), "others")
         assert not hostile[-1].done()
         await asyncio.gather(*hostile)
         await checks.close()
@@ -302,9 +301,9 @@ def test_who_waits_too_long_for_a_turn_is_told_that_the_server_is_overloaded() -
         hostile = asyncio.create_task(times_out(checks, KILLER))
         await asyncio.sleep(0.05)
         with pytest.raises(Overloaded):
-            await checks.check((schema(SOUND),), WHOLE, "others")
+            await checks.check((schema(SOUND),), "others")
         await hostile
-        await checks.check((schema(SOUND),), WHOLE, "others")
+        await checks.check((schema(SOUND),), "others")
         await checks.close()
 
     asyncio.run(run())
@@ -318,7 +317,7 @@ def test_who_leaves_while_waiting_or_being_served_leaves_no_turn_behind() -> Non
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
-        await checks.check((schema(SOUND),), WHOLE, PROJECT)
+        await checks.check((schema(SOUND),), PROJECT)
         await checks.close()
 
     asyncio.run(run())
@@ -328,10 +327,81 @@ def test_of_many_parts_the_one_that_kills_is_blamed_within_one_deadline() -> Non
     async def run() -> None:
         checks = GrammarChecks(deadline_s=1.0)
         with pytest.raises(InvalidRequest) as refused:
-            await checks.check(
-                (*[schema(SOUND)] * 60, replace(KILLER, param="the killer"), *[KILLER] * 60), WHOLE, PROJECT
-            )
+            await checks.check((*[schema(SOUND)] * 60, replace(KILLER, param="the killer"), *[KILLER] * 60), PROJECT)
         assert refused.value.param == "the killer"
         await checks.close()
 
     asyncio.run(run())
+
+
+def wish(given: Any, param: str) -> ClientGrammar:
+    return ClientGrammar(part=Part("loose_schema", json.dumps(given)), param=param, subject="function 'f'")
+
+
+def granted(*clients: ClientGrammar, deadline_s: float = 5.0) -> frozenset[str]:
+    async def run() -> frozenset[str]:
+        checks = GrammarChecks(deadline_s=deadline_s)
+        try:
+            return await checks.check(clients, PROJECT)
+        finally:
+            await checks.close()
+
+    return asyncio.run(run())
+
+
+LOOSE: dict[str, dict[str, Any]] = {
+    "sound": SOUND,
+    "what cannot be enforced is let go": {
+        **SOUND,
+        "if": {},
+        "properties": {"a": {"type": "array", "uniqueItems": True}},
+    },
+    "an unknown format": {**SOUND, "properties": {"a": {"type": "string", "format": "postcode"}}},
+    "one of": {"type": "object", "oneOf": [SOUND, {"type": "object", "properties": {"b": {"type": "integer"}}}]},
+}
+HOPELESS: dict[str, dict[str, Any]] = {
+    "a lookahead": {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}},
+    "an unknown type": {"type": "object", "properties": {"a": {"type": "text"}}},
+    "a remote reference": {"type": "object", "properties": {"a": {"$ref": "https://example.org/a"}}},
+    "nothing fits": {"type": "object", "properties": {"a": False}, "required": ["a"]},
+    "deep": json.loads(nested(150)),
+    "broken": {"type": "object", "properties": 3, "required": "a"},
+}
+
+
+def test_wishes_are_granted_or_not_but_never_refused() -> None:
+    wishes = [wish(given, name) for name, given in {**LOOSE, **HOPELESS}.items()]
+    assert granted(schema(SOUND), *wishes) == LOOSE.keys()
+
+
+def test_a_wish_that_kills_leaves_the_demands_judged() -> None:
+    """What was not tried any more is not granted this time."""
+    slow = wish(json.loads(KILLER.part.source), "slow")
+    assert granted(schema(SOUND), wish(SOUND, "before"), slow, wish(SOUND, "after"), deadline_s=1.0) == {"before"}
+
+
+def test_a_wish_does_not_wait_for_long_and_is_not_overloaded() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=1.0, patience_s=0.2)
+        hostile = asyncio.create_task(times_out(checks, KILLER))
+        await asyncio.sleep(0.05)
+        assert await checks.check((wish(SOUND, "w"),), "others") == frozenset()
+        await hostile
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_a_whole_that_is_too_large_does_not_fit() -> None:
+    async def run() -> tuple[bool, bool]:
+        checks = GrammarChecks()
+        large = " | ".join(f"/a{{{i}}}(b|c)*d/" for i in range(1, 3000))
+        try:
+            return (
+                await checks.fits(GrammarSpec('start: "a"', has_client_rules=False), PROJECT),
+                await checks.fits(GrammarSpec(f"start: {large}", has_client_rules=True), PROJECT),
+            )
+        finally:
+            await checks.close()
+
+    assert asyncio.run(run()) == (True, False)

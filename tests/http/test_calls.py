@@ -10,7 +10,7 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from completionist.engine.base import Prompt
+from completionist.engine.base import GrammarRefused, Prompt
 from completionist.engine.scripted import Move, pieces
 from tests.support.ask import ask, ask_streamed
 from tests.support.server import RunningServer, running_server
@@ -24,6 +24,10 @@ TIDE = {
 }
 SQL = {"type": "custom", "custom": {"name": "run_sql"}}
 TIDES = ('{"harbour": "Brest"}', '{"harbour": "Cork"}')
+
+
+def function(name: str, parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters, **more}}
 
 
 def call(name: str, arguments: str) -> str:
@@ -318,3 +322,96 @@ def test_what_cannot_be_enforced_is_refused_before_anything_runs(
         assert (body["param"], body["code"], body["type"]) == (param, code, "invalid_request_error")
         assert body["message"].startswith(message)
     assert ran == []
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}, "day": {"type": "integer"}}, "required": ["city"]}
+LARK = {"type": "grammar", "grammar": {"syntax": "lark", "definition": 'start: "a"'}}
+SECRET = "ParserTooComplex at parser.rs:99"
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        (
+            {"tools": [SQL, function("f", CITY, strict=False)], "tool_choice": "required"},
+            ("tools[1].function.parameters", "invalid_function_parameters", "Invalid schema for function 'f': "),
+        ),
+        (
+            {"tools": [function("g", STRICT | {"additionalProperties": False}, strict=True)]},
+            ("tools[0].function.parameters", "invalid_function_parameters", "Invalid schema for function 'g': "),
+        ),
+        (
+            {"functions": [{"name": "f", "parameters": CITY}]},
+            ("functions[0].parameters", "invalid_function_parameters", "Invalid schema for function 'f': "),
+        ),
+        (
+            {"tools": [TIDE, {"type": "custom", "custom": {"name": "c", "format": LARK}}]},
+            ("tools[1].custom.format.grammar.definition", None, "Invalid lark grammar: "),
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": CITY}}},
+            ("response_format", None, "Invalid schema for response_format 'n': "),
+        ),
+    ],
+)
+def test_a_grammar_that_fails_in_the_engine_is_laid_to_its_field(
+    own_client: openai.OpenAI, own_server: RunningServer, fields: dict[str, Any], refusal: tuple[str, str | None, str]
+) -> None:
+    """The engine's own words are not for clients. A stream has begun by then, and ends with the same error."""
+    param, code, message = refusal
+    for is_dead_end, reason in ((False, "it is too complex."), (True, "it leads to a place where nothing fits.")):
+        fault = GrammarRefused(SECRET, is_dead_end=is_dead_end)
+        own_server.engine._script = lambda prompt, fault=fault: [[fault]] * prompt.n  # type: ignore[misc]  # bound now
+        for ask_for, kind in ((ask, openai.BadRequestError), (ask_streamed, openai.APIError)):
+            with pytest.raises(kind) as caught:
+                ask_for(own_client, **fields)
+            body = caught.value.body
+            assert isinstance(body, dict)
+            assert (body["param"], body["code"], body["type"]) == (param, code, "invalid_request_error")
+            assert body["message"] == message + reason
+
+
+def test_of_several_grammars_the_one_that_is_called_is_to_blame(
+    own_client: openai.OpenAI, own_server: RunningServer
+) -> None:
+    head = '<tool_call>\n{"name": "g", "arguments": {"city"'
+    own_server.engine._script = lambda _: [[*pieces(head), GrammarRefused(SECRET)]]
+    with pytest.raises(openai.BadRequestError, match="function 'g'") as caught:
+        ask(own_client, tools=[function("f", CITY), function("g", CITY)])
+    assert caught.value.param == "tools[1].function.parameters"
+
+
+def test_a_grammar_of_ours_that_fails_is_our_fault(own_client: openai.OpenAI, own_server: RunningServer) -> None:
+    own_server.engine._script = lambda _: [[GrammarRefused(SECRET)]]
+    messages: Any = [{"role": "user", "content": "Some JSON"}]
+    with pytest.raises(openai.InternalServerError) as caught:
+        ask(own_client, messages=messages, response_format={"type": "json_object"})
+    assert SECRET not in caught.value.message
+    assert own_server.log_lines(reason=SECRET)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "is_held"),
+    [
+        (CITY, True),
+        ({**CITY, "uniqueItems": True, "if": {}}, True),
+        ({"properties": {"city": {"type": "string"}}, "required": ["city"]}, True),
+        ({**CITY, "properties": {"city": {"type": "string", "pattern": "(?=x)"}}}, False),
+        ({**CITY, "properties": {"city": {"$ref": "https://example.org/city"}}}, False),
+    ],
+)
+@pytest.mark.parametrize("is_legacy", [False, True])
+def test_parameters_that_are_not_strict_are_kept_where_they_can_be(
+    own_client: openai.OpenAI, own_server: RunningServer, parameters: dict[str, Any], is_held: bool, is_legacy: bool
+) -> None:
+    prompts: list[Prompt] = []
+
+    def script(prompt: Prompt) -> list[list[Move]]:
+        prompts.append(prompt)
+        return [list[Move](pieces(call("f", '{"city": "Brest"}')))]
+
+    own_server.engine._script = script
+    definition = {"name": "f", "parameters": parameters}
+    ask(own_client, **({"functions": [definition]} if is_legacy else {"tools": [function("f", parameters)]}))
+    assert prompts[0].grammar is not None
+    assert ("city" in prompts[0].grammar.source) == is_held

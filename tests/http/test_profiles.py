@@ -38,6 +38,7 @@ FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:applica
 BREAK = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit"}}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
 CUSTOM = {"type": "custom", "custom": {"name": "c"}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n"}}
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}}
 
 
@@ -179,7 +180,25 @@ ROWS: dict[str, list[Case]] = {
     "n ceiling": [
         (REASONING, {"n": 9}, ("integer_above_max_value", "n", N_OVER.format(8, 9))),
         (("gpt-audio",), {"n": 2, **SPOKEN}, ("integer_above_max_value", "n", N_OVER.format(1, 2))),
-        (("search",), {"n": 2}, ("integer_above_max_value", "n", N_OVER.format(1, 2))),
+        (("search",), {"n": 2}, incompatible("n")),
+    ],
+    "structured outputs": [
+        (
+            ("gpt-3.5", "gpt-4", "gpt-4-turbo"),
+            {"response_format": SCHEMA},
+            (
+                None,
+                "response_format",
+                "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+            ),
+        ),
+    ],
+    "custom tools": [
+        (
+            (*CLASSIC, *O_SERIES, "gpt-audio"),
+            {"tools": [FUNCTION, CUSTOM]},
+            value("tools[1].type", "'custom'", "'function'"),
+        ),
     ],
     "function tools with effort": [
         (("gpt-5.6",), {"tools": [CUSTOM, FUNCTION]}, (None, EFFORT, TOOLS_TEXT)),
@@ -299,6 +318,8 @@ def passes(model: str, fields: dict[str, Any]) -> bool:
         (("gpt-4-turbo", "search"), {"messages": user(PICTURE)}),
         (OLD, {"modalities": ["text"], "prompt_cache_key": "k", "prompt_cache_retention": "24h"}),
         (("gpt-audio",), {**SPOKEN, "messages": user()}),
+        (("gpt-4o", "gpt-4.1", *REASONING, "gpt-audio", "search"), {"response_format": SCHEMA}),
+        (GPT_5, {"tools": [CUSTOM]}),
         (GPT_5, {"verbosity": "low"}),
         (("gpt-5",), {EFFORT: "minimal"}),
         (("gpt-5.2", *BY_DEFAULT), {EFFORT: "xhigh"}),
@@ -358,6 +379,39 @@ def test_a_long_prompt_is_refused_in_the_words_of_the_family(families: openai.Op
         texts["gpt-5"],
     )
     assert texts["gpt-5.6"] == texts["gpt-5"]
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(("content", "n_tokens"), [("x" * 16_400, "41"), (LONG, "100")])
+def test_a_classic_family_adds_what_is_asked_of_output(
+    families: openai.OpenAI, field: str, content: str, n_tokens: str
+) -> None:
+    """Whether the prompt alone would fit or not."""
+    fields: dict[str, Any] = {"messages": [{"role": "user", "content": content}], field: 4_096}
+    for model in CLASSIC:
+        code, param, text = refusal(families, model, fields)
+        assert (code, param) == ("context_length_exceeded", "messages")
+        found = re.fullmatch(
+            rf"This model's maximum context length is 8192 tokens. However, you requested (\d+) tokens "
+            rf"\(({n_tokens}\d\d) in the messages, 4096 in the completion\). "
+            r"Please reduce the length of the messages or completion.",
+            text,
+        )
+        assert found, text
+        assert int(found[1]) == int(found[2]) + 4_096
+
+
+def test_what_fits_exactly_is_answered_and_others_end_where_the_context_does(families: openai.OpenAI) -> None:
+    answers = families.chat.completions
+    messages: Any = [{"role": "user", "content": "x" * 16_000}]
+    usage = answers.create(model="gpt-4", messages=messages).usage
+    assert usage is not None
+    exactly = 8_192 - usage.prompt_tokens
+    assert answers.create(model="gpt-4", messages=messages, max_tokens=exactly).choices
+    with pytest.raises(openai.BadRequestError):
+        answers.create(model="gpt-4", messages=messages, max_tokens=exactly + 1)
+    for model in ("open", "o1"):
+        assert answers.create(model=model, messages=messages, max_completion_tokens=exactly + 1).choices
 
 
 @pytest.mark.parametrize("long_messages", [False, True])

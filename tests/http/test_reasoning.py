@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion
 
 from completionist.engine.base import Prompt
@@ -107,6 +108,43 @@ def test_thinking_is_shown_where_the_operator_says_so() -> None:
         assert (message["reasoning_content"], message["content"]) == ("\nIt rose at six.\n", "High at noon.")
         deltas: list[dict[str, Any]] = [c.choices[0].delta.to_dict() for c in ask_streamed(client)]
         assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "\nIt rose at six.\n"
+        replayed: Any = [{"role": "user", "content": "When?"}, message, {"role": "user", "content": "Thanks."}]
+        prompts = play(server, "Bye.")
+        assert ask(client, messages=replayed).choices[0].message.content == "Bye."
+        assert "High at noon." in prompts[0]
+        assert "It rose" not in prompts[0]
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "content", "n_calls"),
+    [
+        ("High at noon.", None, "High at noon.", 0),
+        ('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', None, None, 1),
+        ("", None, "", 0),
+        ("unreached", 3, "", 0),
+    ],
+)
+def test_thinking_that_is_shown_streams_to_the_same_message(
+    after: str, limit: int | None, content: str | None, n_calls: int
+) -> None:
+    """Where a call may follow the thinking, whether there is content shows only behind it."""
+    showing = partial(LocalBackend, said=ServedSettings(reasoning_content=True))
+    fields: dict[str, Any] = {"tools": [{"type": "function", "function": {"name": "f"}}], "logprobs": True}
+    with (
+        running_server(card=THINKER, backend=showing) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+    ):
+        play(server, THOUGHT + after)
+        plain = ask(client, max_completion_tokens=limit, **fields).choices[0]
+        state = ChatCompletionStreamState()
+        for chunk in ask_streamed(client, max_completion_tokens=limit, **fields):
+            state.handle_chunk(chunk)
+        streamed = state.current_completion_snapshot.choices[0]
+    for choice in (plain, streamed):
+        assert choice.message.content == content
+        assert len(choice.message.tool_calls or ()) == n_calls
+        assert choice.message.to_dict()["reasoning_content"] == plain.message.to_dict()["reasoning_content"]
+        assert choice.finish_reason == plain.finish_reason
 
 
 def test_a_model_that_cannot_think_takes_no_effort() -> None:

@@ -27,7 +27,8 @@ from completionist.local.assemble import Assembly
 from completionist.types.completion import CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage
 from tests.local.reading import reading
 
-BEGIN: list[TokenEvent] = [Accepted(prompt_tokens=7), Evaluated(cached_tokens=3, cache_write_tokens=4)]
+N_PROMPT = 7
+BEGIN: list[TokenEvent] = [Accepted(prompt_tokens=N_PROMPT), Evaluated(cached_tokens=3, cache_write_tokens=4)]
 
 
 def run(frames: list[list[TokenEvent]], *, n: int = 1, stop: tuple[str, ...] = ()) -> tuple[list[Delta], list[int]]:
@@ -62,13 +63,13 @@ def text_of(deltas: list[Delta], index: int = 0) -> str:
 def test_a_plain_answer() -> None:
     end_of_turn = Token(0, 2, b"")
     deltas, stopped = run(singly([*BEGIN, *tokens(b"High", b" water"), end_of_turn, End(0, "end_of_turn")]))
-    assert deltas == [Opened(0), Text(0, "High"), Text(0, " water"), Closed(0, "stop"), Totals(usage(3))]
+    assert deltas == [Opened(0, N_PROMPT), Text(0, "High"), Text(0, " water"), Closed(0, "stop"), Totals(usage(3))]
     assert stopped == []
 
 
 def test_an_empty_answer_opens_and_closes() -> None:
     deltas, _ = run(singly([*BEGIN, Token(0, 2, b""), End(0, "end_of_turn")]))
-    assert deltas == [Opened(0), Closed(0, "stop"), Totals(usage(1))]
+    assert deltas == [Opened(0, N_PROMPT), Closed(0, "stop"), Totals(usage(1))]
 
 
 def test_choices_are_opened_in_order_before_anything_else_and_counted_together() -> None:
@@ -82,7 +83,7 @@ def test_choices_are_opened_in_order_before_anything_else_and_counted_together()
         End(0, "end_of_turn"),
     ]
     deltas, _ = run(singly(events), n=3)
-    assert deltas[:3] == [Opened(0), Opened(1), Opened(2)]
+    assert deltas[:3] == [Opened(0, N_PROMPT), Opened(1, N_PROMPT), Opened(2, N_PROMPT)]
     assert deltas[-1] == Totals(usage(4))
     assert [text_of(deltas, i) for i in range(3)] == ["aa", "b", "c"]
     assert [d for d in deltas if isinstance(d, Closed)] == [Closed(1, "length"), Closed(2, "length"), Closed(0, "stop")]
@@ -92,7 +93,7 @@ def test_tokens_that_come_together_make_one_text_per_choice() -> None:
     frame = [*tokens(b"a", b"b", index=0), *tokens(b"x", index=1), *tokens(b"c", index=0), End(0, "length")]
     deltas, _ = run([BEGIN, frame, [End(1, "length")]], n=2)
     assert deltas == [
-        *(Opened(0), Opened(1)),
+        *(Opened(0, N_PROMPT), Opened(1, N_PROMPT)),
         *(Text(0, "abc"), Closed(0, "length"), Text(1, "x")),
         *(Closed(1, "length"), Totals(usage(4))),
     ]
@@ -109,7 +110,7 @@ def test_finish_reasons(reason: EndReason, finish_reason: FinishReason) -> None:
 def test_a_stop_string_ends_the_choice_at_once_and_stops_the_engine() -> None:
     assembly_frames = singly([*BEGIN, *tokens(b"one", b" ST", b"OP two")])
     deltas, stopped = run(assembly_frames, stop=("STOP",))
-    assert deltas == [Opened(0), Text(0, "one"), Text(0, " "), Closed(0, "stop")]
+    assert deltas == [Opened(0, N_PROMPT), Text(0, "one"), Text(0, " "), Closed(0, "stop")]
     assert stopped == [0]
 
 
@@ -123,12 +124,12 @@ def test_a_trimmed_stop_string_is_counted_and_tokens_after_it_are_not() -> None:
 
 def test_a_stop_string_in_the_last_token_before_the_limit_is_a_stop() -> None:
     deltas, _ = run([BEGIN, [*tokens(b"one", b"."), End(0, "length")]], stop=(".",))
-    assert deltas == [Opened(0), Text(0, "one"), Closed(0, "stop"), Totals(usage(2))]
+    assert deltas == [Opened(0, N_PROMPT), Text(0, "one"), Closed(0, "stop"), Totals(usage(2))]
 
 
 def test_text_that_was_held_back_is_shown_at_the_end() -> None:
     deltas, _ = run(singly([*BEGIN, *tokens(b"a ST"), End(0, "length")]), stop=("STOP",))
-    assert deltas == [Opened(0), Text(0, "a "), Text(0, "ST"), Closed(0, "length"), Totals(usage(1))]
+    assert deltas == [Opened(0, N_PROMPT), Text(0, "a "), Text(0, "ST"), Closed(0, "length"), Totals(usage(1))]
 
 
 def test_a_character_cut_off_by_the_limit_is_a_replacement_character() -> None:
@@ -170,7 +171,7 @@ def test_what_a_fault_says_reaches_the_client() -> None:
 def test_text_before_a_fault_is_not_lost() -> None:
     assembly = Assembly(1, reading(), Mailbox(n_choices=1, stop=lambda _: None, cancel=lambda: None))
     deltas = assembly.feed([*BEGIN, *tokens(b"half"), Failed(WorkerLost(1.0, started=True))])
-    assert [next(deltas), next(deltas)] == [Opened(0), Text(0, "half")]
+    assert [next(deltas), next(deltas)] == [Opened(0, N_PROMPT), Text(0, "half")]
     with pytest.raises(EngineLost):
         next(deltas)
 

@@ -88,7 +88,7 @@ def test_defaults_are_openai_s_and_the_seed_is_another_one_each_time() -> None:
 
 def test_an_answer_of_two_choices() -> None:
     deltas = deltas_of(lambda _: [[b"Caf", b"\xc3", b"\xa9 STOP"], [b"Tea"]], request(n=2, stop="STOP"))
-    assert deltas[:2] == [Opened(0), Opened(1)]
+    assert deltas[:2] == [Opened(0, 9), Opened(1, 9)]
     assert isinstance(deltas[-1], Totals)
     assert deltas[-1].usage.completion_tokens == 3 + 2
     assert [d for d in deltas if isinstance(d, Closed)] == [Closed(1, "stop"), Closed(0, "stop")]

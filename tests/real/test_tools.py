@@ -134,6 +134,35 @@ def test_a_forced_call_has_arguments_that_fit(client: openai.OpenAI, choice: Any
     assert streamed_calls(client, **given) == [("get_tide", made["function"]["arguments"])]
 
 
+def test_arguments_that_are_not_strict_have_what_is_required(client: openai.OpenAI) -> None:
+    """In a schema that no strict one could be; what cannot be enforced holds nothing up."""
+    weather = {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "maxLength": 20},
+            "unit": {"enum": ["celsius", "fahrenheit"], "default": "celsius"},
+        },
+        "required": ["city"],
+        "maxProperties": 2,
+        "if": {"properties": {"unit": {"const": "celsius"}}},
+    }
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": weather}}
+    for seed in range(4):
+        answer = ask(client, tools=[tool], tool_choice="required", parallel_tool_calls=False, temperature=1, seed=seed)
+        (made,) = calls(answer)
+        assert answer.choices[0].finish_reason == "tool_calls"
+        jsonschema.validate(json.loads(made["function"]["arguments"]), weather)
+
+
+def test_a_grammar_whose_last_terminal_swallows_everything_still_ends(client: openai.OpenAI) -> None:
+    grammar = {"type": "grammar", "grammar": {"syntax": "lark", "definition": 'start: "note: " /[^;]{1,60}/'}}
+    tool = {"type": "custom", "custom": {"name": "write", "format": grammar}}
+    answer = ask(client, "Write a note.", tools=[tool], tool_choice="required", parallel_tool_calls=False)
+    (made,) = calls(answer)
+    assert re.fullmatch("note: [^;]{1,60}", made["custom"]["input"])
+    assert answer.choices[0].finish_reason == "tool_calls"
+
+
 def test_only_what_is_allowed_is_called_and_the_prompt_stays_cached(client: openai.OpenAI) -> None:
     tools = [GET_WIND, GET_TIDE]
     ask(client, tools=tools, tool_choice="required", max_completion_tokens=2)

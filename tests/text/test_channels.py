@@ -134,14 +134,37 @@ def test_a_string_that_is_cut_off_in_an_escape_says_what_came_before() -> None:
         assert read(JSONString(), written, Random(0)) == ("ab", None)  # noqa: S311 - repeatable cuts
 
 
-@given(st.text('"}\n<x', max_size=20), st.randoms(use_true_random=False))
-def test_raw_text_ends_at_its_marker(text: str, random: Random) -> None:
-    marker = '"}\n<'
-    before, found, after = text.partition(marker)
-    given, rest = read(RawText(marker), text, random)
-    if found:
-        assert (given, rest) == (before, after)
-    else:
-        assert rest is None
-        assert text.startswith(given)
-        assert marker.startswith(text[len(given) :])
+@given(
+    st.text('"}]\n,x', max_size=20),
+    st.sampled_from(["", as_control("<|end|>"), "]" + as_control("<|end|>"), ', {"name": "dial']),
+    st.randoms(use_true_random=False),
+)
+def test_raw_text_may_hold_what_closes_it(text: str, after: str, random: Random) -> None:
+    """Only what follows tells the end."""
+    machine = RawText('"}', more=', {"name": "', last="]")
+    given, rest = read(machine, f'{text}"}}{after}', random)
+    assert given == text
+    assert rest == (after or None)
+    assert machine.is_done
+
+
+@given(st.text('"}<\n', max_size=20), st.randoms(use_true_random=False))
+def test_raw_text_that_nothing_closes(text: str, random: Random) -> None:
+    """Its last terminal swallowed the closing, or it was cut off: a control token or the next call ends it all the same."""
+    for after in (as_control("<|end|>"), "\n<call>"):
+        machine = RawText('x"}', more="\n<call>")
+        assert read(machine, text + after, random) == (text, after)
+    cut = RawText('x"}', more="\n<call>")
+    given, rest = read(cut, text, random)
+    assert rest is None
+    assert text.startswith(given)
+    assert not cut.is_done
+
+
+def test_raw_text_closed_by_a_control_token_ends_there() -> None:
+    """Control tokens come whole; that of the next call ends it too."""
+    closing, other = '"}' + as_control("<|end|>"), as_control("<|call|>")
+    for end in (closing, other):
+        machine = RawText(closing)
+        given = "".join(machine.feed(piece) for piece in ('SELECT "', '}"', f"{end}more"))
+        assert (given, machine.rest) == ('SELECT "}"', "more" if end == closing else f"{other}more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from completionist.chat.check import NOT_BUILT
 from completionist.chat.check import check as check_request
@@ -61,8 +62,9 @@ def check(
     speaker: Humming = HUMMING,
     listener: Parrot = PARROT,
     pictures: Eyes = EYES,
+    card: ModelCard = CARD,
 ) -> None:
-    check_request(read(sent), CARD, can_think=can_think, senses=Media(speaker, listener, pictures))
+    check_request(read(sent), card, can_think=can_think, senses=Media(speaker, listener, pictures))
 
 
 def refusal(sent: dict[str, Any], speaker: Humming = HUMMING) -> Refusal:
@@ -86,6 +88,14 @@ ASKS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("field", "fields", "reason"), ASKS)
 def test_what_asks_for_something_unbuilt_is_refused(field: str, fields: dict[str, Any], reason: str) -> None:
     assert refusal({**body(), **fields}) == unsupported(field, reason)
+
+
+def test_a_prediction_needs_a_memory_that_can_go_back() -> None:
+    sent = body(prediction={"type": "content", "content": "x"})
+    check(sent)
+    with pytest.raises(APIError) as caught:
+        check(sent, card=replace(CARD, memory_kind="checkpoints_only"))
+    assert (caught.value.error_code, caught.value.param) == ("unsupported_parameter", "prediction")
 
 
 def test_every_row_has_a_case_and_follows_the_order_of_checks() -> None:

@@ -66,6 +66,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 ARRAY = {"type": "array"}
+KINDS = "array, boolean, integer, null, number, object, string"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,21 @@ ARRAY = {"type": "array"}
         (function(parameters={"type": "string"}), bad_schema(root("string"))),
         (function(parameters={"type": None}), bad_schema(root("None"))),
         (function(parameters={}, strict=True), bad_schema(root("None"))),
+        *(
+            (function(parameters={"properties": {"p": given}}), bad_schema(f"In context=('properties', 'p'), {tail}"))
+            for given, tail in (
+                ({"type": "any"}, f"'type' must be one of {KINDS}, or an array of them."),
+                ({"type": ["string", "text"]}, f"'type' must be one of {KINDS}, or an array of them."),
+                ({"type": "string", "required": True}, "'required' must be an array of strings."),
+                ({"enum": "a"}, "'enum' must be an array."),
+                ({"anyOf": []}, "'anyOf' must be an array of schemas."),
+                ({"properties": {"q": "string"}}, "'properties' must be an object of schemas."),
+                ({"items": 1}, "'items' must be a schema."),
+                ({"type": "string", "maxLength": -1}, "'maxLength' must be a non-negative integer."),
+                ({"description": None}, "'description' must be a string."),
+            )
+        ),
+        (function(parameters={"required": "p"}), bad_schema("In context=(), 'required' must be an array of strings.")),
         (
             function(parameters={"properties": {"p": ARRAY}}),
             bad_schema("In context=('properties', 'p'), array schema missing items."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.services import Services
+from completionist.chat.aside import aside
 from completionist.chat.service import Answer, Asked
 from completionist.errors import EndUserBlocked, InvalidRequest
 from completionist.metrics import Metrics
@@ -29,7 +31,7 @@ async def create(exchange: Exchange, services: Services) -> None:
     meter = exchange.meter = services.limiter.meter(exchange.caller)
     try:
         request, attempt = await _read_request(exchange, services)
-        asked = services.chat.judge(request, exchange.caller, exchange.request_id)
+        asked = await aside(request, partial(services.chat.judge, request, exchange.caller, exchange.request_id))
     except InvalidRequest as error:
         if error.status == 400:
             meter.charge_request()

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol
+from typing import Protocol, cast
 
+from completionist.api.carrying import packed, unpacked
 from completionist.errors import APIError
 from completionist.types.request import STRICT, ChatRequest, Draft, Reading
 
@@ -60,10 +61,11 @@ class Decoder:
 
     def _read_elsewhere(self, parts: tuple[bytes, ...]) -> _Judged:
         try:
-            return self._helper().submit(_judge, parts, self._reading).result()
+            judged = self._helper().submit(_judge, parts, self._reading).result()
         except BrokenProcessPool:
             self.close()
-            return self._helper().submit(_judge, parts, self._reading).result()
+            judged = self._helper().submit(_judge, parts, self._reading).result()
+        return cast("_Judged", unpacked(judged))
 
     def _helper(self) -> ProcessPoolExecutor:
         with self._lock:
@@ -115,9 +117,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, name="end with parent", daemon=True).start()
 
 
-def _judge(parts: tuple[bytes, ...], reading: Reading) -> _Judged:
+def _judge(parts: tuple[bytes, ...], reading: Reading) -> bytes:
+    """A `_Judged`, packed."""
     draft = Draft.read(b"".join(parts))
     try:
-        return _Judged(draft.model, draft.request(reading))
+        judged = _Judged(draft.model, draft.request(reading))
     except APIError as error:
-        return _Judged(draft.model, error)
+        judged = _Judged(draft.model, error)
+    return packed(judged)

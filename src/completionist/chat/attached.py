@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import msgspec
 
+from completionist.chat.aside import aside
 from completionist.chat.documents import Document, Unreadable, kind_of, shown
 from completionist.chat.hearing import Unintelligible
 from completionist.chat.pictures import BadPicture, shown_text
@@ -59,7 +60,7 @@ class Attachments:
         `InvalidImageURL`, `TooManyImages`, `UnknownSpeech`, all with `param` naming the place; `StorageUnavailable`,
         `Overloaded`.
         """
-        if not any(map(_brings_something, request.messages)):
+        if not await aside(request, lambda: any(map(_brings_something, request.messages))):
             return request
         reading = _Reading(self._files, self._senses, self._settings, project)
         messages = [

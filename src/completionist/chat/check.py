@@ -52,6 +52,8 @@ def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can
     _check_token_ids(request, card)
     _check_speech(request, senses.speaker)
     _check_rows(request)
+    if request.prediction is not None and card.memory_kind == "checkpoints_only":
+        raise UnsupportedParameter("prediction", "Its memory cannot go back, which verifying needs.")
     if request.reasoning_effort not in (None, "none") and not can_think:
         raise UnsupportedValue("reasoning_effort", f"'{request.reasoning_effort}'", ("none",))
 

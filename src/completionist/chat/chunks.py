@@ -56,6 +56,8 @@ _OBFUSCATION_MODULUS_BYTES = 16
 _ENCODER = msgspec.json.Encoder()
 _ROLE = DeltaMessage(role="assistant", content="", refusal=None)
 _SPEAKING_ROLE = DeltaMessage(role="assistant", refusal=None)
+_ROLE_OF_THINKER = DeltaMessage(role="assistant", content=None, refusal=None)
+_EMPTY = DeltaMessage(content="")
 _NOTHING = DeltaMessage()
 _NO_LOGPROBS = Logprobs(content=(), refusal=None)
 
@@ -87,6 +89,8 @@ class Chunks:
         self._include_obfuscation = include_obfuscation
         self._order = InOrder() if may_call else None
         self._opened: set[int] = set()
+        self._without_content: set[int] = set()
+        """Choices that have only thought so far: whether words or a call follow is not known."""
         self._calls: dict[int, _Call] = {}
         self._n_calls: Counter[int] = Counter()
         self._opening = _ENCODER.encode(self._chunk(UNSET, UNSET)).removesuffix(b"]}")
@@ -106,14 +110,24 @@ class Chunks:
         if isinstance(delta, Totals):
             return [self._usage_chunk(delta.usage)] if self._include_usage else []
         if delta.index in self._opened:
-            return [self._content(delta)]
+            return [*self._missing(delta), self._content(delta)]
         self._opened.add(delta.index)
+        if isinstance(delta, Reasoning) and self._role is _ROLE:
+            self._without_content.add(delta.index)
+            return [self._choice(delta.index, _ROLE_OF_THINKER, self._no_logprobs()), self._content(delta)]
         if isinstance(delta, CallOpened):
             head = self._call_opened(delta)
             message = msgspec.structs.replace(head, role="assistant", content=None, refusal=None)
             return [self._choice(delta.index, message, self._no_logprobs())]
         role = self._choice(delta.index, self._role, self._no_logprobs())
         return [role] if isinstance(delta, Opened) else [role, self._content(delta)]
+
+    def _missing(self, delta: Content | Closed | Expiry | Opened) -> list[bytes]:
+        """An answer that was thought about, and then neither said nor called anything, is an empty text."""
+        if delta.index not in self._without_content or isinstance(delta, Reasoning):
+            return []
+        self._without_content.discard(delta.index)
+        return [self._choice(delta.index, _EMPTY, self._no_logprobs())] if isinstance(delta, Closed) else []
 
     def _content(self, delta: Content | Closed | Expiry | Opened) -> bytes:
         match delta:

@@ -23,6 +23,8 @@ class Opened(msgspec.Struct, frozen=True):
     """The choice exists: the request was accepted and has its place."""
 
     index: int
+    prompt_tokens: int = 0
+    """Of the request, as far as they are known already."""
 
 
 class Text(msgspec.Struct, frozen=True):

@@ -10,9 +10,11 @@ from completionist.errors import (
     InputTokensExceeded,
     InvalidRequest,
     OutOfRange,
+    RequestedTokensExceeded,
     UnsupportedParameter,
     UnsupportedValue,
 )
+from completionist.types.formats import JSONSchemaResponse
 from completionist.types.parts import Part
 from completionist.types.refusals import (
     AudioMissing,
@@ -21,6 +23,7 @@ from completionist.types.refusals import (
     OnlyDefaultValue,
     OutputTooLong,
     RetentionNotShort,
+    SchemaUnsupported,
     TooManyTopLogprobs,
     UnsupportedContent,
 )
@@ -40,16 +43,30 @@ def check_profile(request: ChatRequest, profile: Profile) -> None:
     if request.prompt_cache_retention not in (None, *profile.retentions):
         raise RetentionNotShort
     _check_output_limit(request, profile)
+    _check_forms(request, profile)
     _check_words(request, profile)
     _check_sampling(request, profile)
     _check_functions(request, profile)
 
 
-def reworded(error: ContextLengthExceeded, profile: Profile) -> InvalidRequest:
+def check_room(request: ChatRequest, profile: Profile, *, prompt_tokens: int, context_tokens: int) -> None:
+    """Once the prompt has been counted. Raises `RequestedTokensExceeded`."""
+    limit = request.output_limit
+    if profile.adds_output_limit and limit is not None and prompt_tokens + limit > context_tokens:
+        raise RequestedTokensExceeded(
+            prompt_tokens=prompt_tokens, completion_tokens=limit, context_tokens=context_tokens
+        )
+
+
+def reworded(error: ContextLengthExceeded, request: ChatRequest, profile: Profile) -> InvalidRequest:
     """A prompt that is too long, as the family says it."""
-    if not profile.counts_input:
-        return error
-    return InputTokensExceeded(prompt_tokens=error.prompt_tokens, context_tokens=error.context_tokens)
+    n_prompt, n_context = error.prompt_tokens, error.context_tokens
+    limit = request.output_limit
+    if profile.counts_input:
+        return InputTokensExceeded(prompt_tokens=n_prompt, context_tokens=n_context)
+    if profile.adds_output_limit and limit is not None:
+        return RequestedTokensExceeded(prompt_tokens=n_prompt, completion_tokens=limit, context_tokens=n_context)
+    return error
 
 
 def _refusal(profile: Profile, field: str) -> InvalidRequest:
@@ -87,6 +104,8 @@ def _check_choices(request: ChatRequest, profile: Profile) -> None:
     speaks = "audio" in (request.modalities or ())
     maximum = min(profile.max_choices, profile.max_spoken_choices if speaks else profile.max_choices)
     if request.n is not None and request.n > maximum:
+        if profile.is_search:
+            raise IncompatibleArgument("n")
         raise OutOfRange("n", request.n, maximum=maximum, decimal=False)
 
 
@@ -95,6 +114,14 @@ def _check_output_limit(request: ChatRequest, profile: Profile) -> None:
         asked = getattr(request, field)
         if asked is not None and profile.max_output_tokens is not None and asked > profile.max_output_tokens:
             raise OutputTooLong(field, asked=asked, maximum=profile.max_output_tokens)
+
+
+def _check_forms(request: ChatRequest, profile: Profile) -> None:
+    for i, tool in enumerate(request.tools or ()):
+        if tool.type == "custom" and not profile.has_custom_tools:
+            raise UnsupportedValue(f"tools[{i}].type", "'custom'", ("function",))
+    if isinstance(request.response_format, JSONSchemaResponse) and not profile.has_schemas:
+        raise SchemaUnsupported
 
 
 def _check_words(request: ChatRequest, profile: Profile) -> None:

@@ -39,6 +39,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     max_spoken_choices: int = 128
     """With audio output."""
     max_output_tokens: int | None = None
+    adds_output_limit: bool = False
+    """What is asked of output has to fit into the context beside the prompt."""
+    has_schemas: bool = True
+    """`response_format` may be a schema."""
+    has_custom_tools: bool = True
     takes_functions_with_effort: bool = True
     must_have_audio: bool = False
     """Input or output has to be sound."""
@@ -73,6 +78,9 @@ _GPT_4 = Profile(
     has_breakpoints=False,
     hears=False,
     takes_sound_alone=False,
+    adds_output_limit=True,
+    has_schemas=False,
+    has_custom_tools=False,
 )
 _GPT_4O = replace(
     _GPT_4,
@@ -81,6 +89,7 @@ _GPT_4O = replace(
     sees=True,
     reads_files=True,
     max_output_tokens=16_384,
+    has_schemas=True,
 )
 _O1 = Profile(
     name="o1",
@@ -91,6 +100,7 @@ _O1 = Profile(
     has_verbosity=False,
     max_choices=8,
     max_output_tokens=100_000,
+    has_custom_tools=False,
     sees_original=False,
     has_breakpoints=False,
     hears=False,
@@ -108,6 +118,7 @@ _GPT_5 = replace(
     has_verbosity=True,
     max_output_tokens=128_000,
     counts_input=True,
+    has_custom_tools=True,
 )
 _GPT_5_1 = replace(
     _GPT_5,
@@ -135,6 +146,7 @@ _AUDIO = Profile(
     has_verbosity=False,
     max_spoken_choices=1,
     max_output_tokens=16_384,
+    has_custom_tools=False,
     must_have_audio=True,
     takes_sound_alone=False,
     sees=False,

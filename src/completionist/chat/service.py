@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from completionist import ids
+from completionist.chat.aside import aside
 from completionist.chat.attached import Attachments
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
 from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened, Tally, Totals
 from completionist.chat.estimate import estimated_tokens
 from completionist.chat.fold import Folder, Head
-from completionist.chat.gate import reworded
+from completionist.chat.gate import check_room, reworded
 from completionist.chat.keep import Keeper
 from completionist.chat.loaded import Loaded
 from completionist.chat.profiles import OPEN, Profile
@@ -151,7 +153,7 @@ class ChatService:
         keeper = Keeper(self._store, request, caller, asked.request_id, attempt, is_stored=asked.is_stored)
         async with self.backends.use(request.model) as backend:
             if not asked.is_checked:
-                self._check(request, backend, asked.profile)
+                await aside(request, partial(self._check, request, backend, asked.profile))
             room = self._rooms.setdefault(backend.card.name, Room(self._queue_requests))
             yield Answer(Model(backend, asked.profile, room), request, caller, keeper, self._stages)
 
@@ -214,7 +216,8 @@ class Answer:
 
     async def whole(self) -> None:
         """Let all of it come. Raises `APIError`."""
-        async with self._deltas() as deltas:
+        async with self._deltas() as (first, deltas):
+            self._folder.add(first)
             async for delta in deltas:
                 self._fold(delta)
         await self._finish(self._as_json)
@@ -226,10 +229,8 @@ class Answer:
         The chunk that ends the last choice, and the usage, come once the answer is stored: a client that saw the end of an
         answer finds it, and an answer that could not be stored has no end (contract, sections 1.1 and 6.11).
         """
-        async with self._deltas() as deltas:
-            first = await anext(deltas)
-            async with aclosing(self._written(first, deltas)) as chunks:
-                yield chunks
+        async with self._deltas() as (first, deltas), aclosing(self._written(first, deltas)) as chunks:
+            yield chunks
 
     async def _written(self, first: Delta, deltas: AsyncIterator[Delta]) -> AsyncGenerator[bytes]:
         chunks = self._chunks()
@@ -278,8 +279,9 @@ class Answer:
         return self._backend.card.name
 
     @asynccontextmanager
-    async def _deltas(self) -> AsyncIterator[AsyncIterator[Delta]]:
-        """Raises `Overloaded`, or `StorageUnavailable` where the answer could not be stored, before anything runs."""
+    async def _deltas(self) -> AsyncIterator[tuple[Delta, AsyncIterator[Delta]]]:
+        """The first, which says that the request is accepted, and the others. Raises `Overloaded`, or `StorageUnavailable`
+        where the answer could not be stored, before anything runs."""
         with self._room.place(
             self._caller,
             tier_of(self.request, self._caller),
@@ -293,9 +295,15 @@ class Answer:
                 aclosing(self._spoken(written)) as deltas,
             ):
                 try:
-                    yield deltas
+                    yield self._fitting(await anext(deltas)), deltas
                 except ContextLengthExceeded as error:
-                    raise reworded(error, self._profile) from None
+                    raise reworded(error, self.request, self._profile) from None
+
+    def _fitting(self, first: Delta) -> Delta:
+        if isinstance(first, Opened):
+            n_context = self._backend.card.context_tokens
+            check_room(self.request, self._profile, prompt_tokens=first.prompt_tokens, context_tokens=n_context)
+        return first
 
     def _spoken(self, written: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
         wanted = wanted_of(self.request, self._caller.project, self._head.created)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,10 +16,12 @@ from completionist.grammar.forms import (
     FreeInput,
     FunctionArguments,
     GrammarInput,
+    LooseArguments,
     NoArguments,
     Offer,
     StrictArguments,
 )
+from completionist.types.schemas import Schema
 from completionist.types.tools import (
     AllowedTools,
     CustomDefinition,
@@ -36,16 +38,22 @@ from completionist.types.tools import (
     ToolChoice,
 )
 
+_NONE: frozenset[str] = frozenset()
 
-def offer_of(tools: Sequence[Tool], choice: ToolChoice | None, *, is_parallel: bool) -> Offer | None:
-    """What may be called; None: nothing. `choice` None is `auto`. Of tools with one name the first counts."""
+
+def offer_of(
+    tools: Sequence[Tool], choice: ToolChoice | None, *, is_parallel: bool, granted: Container[str] = _NONE
+) -> Offer | None:
+    """What may be called; None: nothing. `choice` None is `auto`. Of tools with one name the first counts.
+
+    `granted`: where in the request the parameters stand that are not strict and can be honoured all the same."""
     if not tools or choice == "none":
         return None
     wanted = _references(choice)
     distinct: dict[str, Callable] = {}
     for i, tool in enumerate(tools):
         if wanted is None or tool.reference in wanted:
-            distinct.setdefault(tool.reference[1], _callable(tool, f"tools[{i}]"))
+            distinct.setdefault(tool.reference[1], _callable(tool, f"tools[{i}]", granted))
     return Offer(
         callables=tuple(distinct.values()),
         is_required=_is_required(choice),
@@ -53,15 +61,18 @@ def offer_of(tools: Sequence[Tool], choice: ToolChoice | None, *, is_parallel: b
     )
 
 
-def legacy_offer(functions: Sequence[FunctionDefinition], choice: FunctionCallChoice | None) -> Offer | None:
+def legacy_offer(
+    functions: Sequence[FunctionDefinition], choice: FunctionCallChoice | None, *, granted: Container[str] = _NONE
+) -> Offer | None:
     """`functions` are tools that are never strict, and one call answers (contract 4.5)."""
     if not functions or choice == "none":
         return None
     distinct: dict[str, Callable] = {}
     for i, function in enumerate(functions):
         if not isinstance(choice, Named) or choice.name == function.name:
-            tool = Callable(name=function.name, takes=_arguments(function), param=f"functions[{i}].parameters")
-            distinct.setdefault(function.name, tool)
+            param = f"functions[{i}].parameters"
+            takes = _arguments(function, is_granted=param in granted)
+            distinct.setdefault(function.name, Callable(name=function.name, takes=takes, param=param))
     return Offer(callables=tuple(distinct.values()), is_required=isinstance(choice, Named), max_calls=1)
 
 
@@ -82,20 +93,26 @@ def _is_required(choice: ToolChoice | None) -> bool:
     return choice not in (None, "auto")
 
 
-def _callable(tool: Tool, at: str) -> Callable:
+def _callable(tool: Tool, at: str, granted: Container[str]) -> Callable:
     if isinstance(tool, FunctionTool):
-        function = tool.function
-        return Callable(name=function.name, takes=_arguments(function), param=f"{at}.function.parameters")
+        function, param = tool.function, f"{at}.function.parameters"
+        takes = _arguments(function, is_granted=param in granted)
+        return Callable(name=function.name, takes=takes, param=param)
     custom = tool.custom
     return Callable(name=custom.name, takes=_input(custom), param=f"{at}.custom.format.grammar.definition")
 
 
-def _arguments(function: FunctionDefinition) -> FunctionArguments:
+def _arguments(function: FunctionDefinition, *, is_granted: bool) -> FunctionArguments:
     if function.parameters is None:
         return NoArguments()
     if function.strict:
         return StrictArguments(msgspec.json.encode(function.parameters).decode())
-    return AnyArguments()
+    return LooseArguments(loose_schema(function.parameters)) if is_granted else AnyArguments()
+
+
+def loose_schema(parameters: Schema) -> str:
+    """As JSON text; arguments are an object whether or not the schema says so."""
+    return msgspec.json.encode({**parameters, "type": "object"}).decode()
 
 
 def _input(custom: CustomDefinition) -> FreeInput | GrammarInput:

@@ -1,7 +1,7 @@
 """Generated text → thinking, visible text and calls, for every dialect whose calls are `grammar.forms.Form`s.
 
-Where a grammar was enforced all of it fits. Where none was, or an answer was cut off, nothing is lost: what does not become
-a call is visible text, and a call that was cut off ends where it was cut.
+Where a grammar was enforced all of it fits. Where none was, nothing is lost: what does not become a call is visible text. A
+call that was cut off ends where it was cut; of one that had no name yet nothing is seen.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class CallEnded(msgspec.Struct, frozen=True):
     is_whole: bool
 
 
-Event = Content | Thought | CallBegan | CallPiece | CallEnded
+class CallLost(msgspec.Struct, frozen=True):
+    """A call was cut off before it had a name."""
+
+
+Event = Content | Thought | CallBegan | CallPiece | CallEnded | CallLost
 
 
 class Parser(Protocol):
@@ -154,6 +158,8 @@ class _Calls:
         self._tools = {tool.name: tool for tool in reversed(offer.callables)}
         heads = _heads(tuple(forms), frozenset(tool.is_custom for tool in offer.callables))
         self._first, self._later, self._lead, self._first_or_beginning = heads
+        self._must_call = offer.is_required
+        self._markers = tuple(form.marker for form in forms if form.marker)
         self._buffer = ""
         self._cursor = 0
         self._at = 0
@@ -178,11 +184,17 @@ class _Calls:
 
     def finish(self) -> list[Event]:
         if self._state == self._read_arguments:
-            return [*_piece(self._arguments.finish()), CallEnded(is_whole=False)]
+            return [*_piece(self._arguments.finish()), CallEnded(is_whole=self._arguments.is_done)]
         events: list[Event] = []
-        if self._state not in (self._read_tail, self._read_gap):
+        if self._state == self._read_head and self._is_call():
+            events.append(CallLost())
+        elif self._state in (self._read_text, self._read_head):
             self._show(len(self._buffer), events)
         return events
+
+    def _is_call(self) -> bool:
+        """What is left could have become nothing else."""
+        return self._must_call or self._buffer.startswith(self._markers, self._cursor)
 
     def _read_text(self, events: list[Event]) -> bool:
         lead = self._lead.search(
@@ -223,7 +235,10 @@ class _Calls:
     def _enter(self, tool: Callable, form: Form) -> None:
         closing = form.closing
         if isinstance(tool.takes, GrammarInput):
-            self._arguments, closing = RawText(INPUT_CLOSING + closing), ""
+            self._arguments = RawText(
+                INPUT_CLOSING + closing, more=form.separator + form.opening, last=form.section_closing
+            )
+            closing = ""
         elif tool.is_custom:
             self._arguments, closing = JSONString(), INPUT_CLOSING[1:] + closing
         else:
@@ -233,6 +248,9 @@ class _Calls:
 
     def _read_arguments(self, events: list[Event]) -> bool:
         events += _piece(self._arguments.feed(self._buffer[self._cursor :]))
+        n_more = len(self._arguments.rest) - len(self._buffer)
+        if n_more > 0:  # some of it had been fed before its meaning showed
+            self._buffer, self._at = self._arguments.rest, self._at - n_more
         self._cursor = len(self._buffer) - len(self._arguments.rest)
         if self._arguments.is_done:
             events.append(CallEnded(is_whole=True))

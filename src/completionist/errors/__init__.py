@@ -19,6 +19,7 @@
     │   ├── UnsupportedParameter       400  unsupported_parameter
     │   ├── UnsupportedValue           400  unsupported_value
     │   ├── ContextLengthExceeded      400  context_length_exceeded
+    │   ├── RequestedTokensExceeded    400  context_length_exceeded
     │   ├── InputTokensExceeded        400  context_length_exceeded
     │   ├── ChatTemplateRefusal        400
     │   ├── Unauthenticated            401
@@ -105,6 +106,7 @@ from completionist.errors.fields import (
     OutOfRange,
     PatternMismatch,
     PropertyNameTooLong,
+    RequestedTokensExceeded,
     StringTooLong,
     TooManyProperties,
     UnknownParameter,
@@ -220,6 +222,7 @@ __all__ = [
     "RateLimited",
     "ReceiptTimeout",
     "RequestTooLarge",
+    "RequestedTokensExceeded",
     "ServerError",
     "ShuttingDown",
     "StorageUnavailable",

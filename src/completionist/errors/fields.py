@@ -205,6 +205,20 @@ class ContextLengthExceeded(InvalidRequest):
         self.context_tokens = context_tokens
 
 
+class RequestedTokensExceeded(InvalidRequest):
+    """Prompt and the limit of the answer do not fit together: only families that refuse for it say so (section 9.3)."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, prompt_tokens: int, completion_tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            f"This model's maximum context length is {context_tokens} tokens. However, you requested "
+            f"{prompt_tokens + completion_tokens} tokens ({prompt_tokens} in the messages, {completion_tokens} in the "
+            "completion). Please reduce the length of the messages or completion.",
+            param="messages",
+        )
+
+
 class InputTokensExceeded(InvalidRequest):
     """The same in the words of the GPT-5 family (section 9.3)."""
 

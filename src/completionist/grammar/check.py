@@ -17,7 +17,7 @@ import msgspec
 
 from completionist.engine.base import GrammarSpec
 from completionist.errors import InvalidRequest, Overloaded
-from completionist.grammar.frames import Check, Fault, Part
+from completionist.grammar.frames import TOO_COMPLEX, Check, Fault, Part, Verdict
 from completionist.grammar.trier import Lost, Trier
 from completionist.turns import Turns
 from completionist.types.refusals import InvalidSchema
@@ -28,26 +28,30 @@ PATIENCE_S = 20.0
 _MAX_REMEMBERED = 4096
 _LOST_REMEMBERED_S = 60.0
 """A deadline that was missed says something about the machine, too."""
-_NOTHING = GrammarSpec("start:", has_client_rules=False)
-_TOO_COMPLEX = "it is too complex."
 
 
 class ClientGrammar(msgspec.Struct, frozen=True, kw_only=True):
-    """A part, and how its refusal names it. `subject` is that of `InvalidSchema`, unused for the other kinds."""
+    """A part, where the request has it, and how its refusal names it. `subject` is that of `InvalidSchema`, unused for other
+    kinds than schemas."""
 
     part: Part
     param: str
     subject: str = ""
     code: str | None = None
 
+    @property
+    def is_wish(self) -> bool:
+        """Honoured if it can be, and never a reason to refuse the request."""
+        return self.part.kind == "loose_schema"
+
     def refusal(self, reason: str) -> InvalidRequest:
-        if self.part.kind in ("schema", "strict_schema"):
+        if self.part.kind in ("schema", "strict_schema", "loose_schema"):
             return InvalidSchema(self.param, self.subject, reason, code=self.code)
         return InvalidRequest(f"Invalid {self.part.kind} grammar: {reason}", param=self.param)
 
 
 class _Known(msgspec.Struct, frozen=True):
-    fault: Fault | None
+    verdict: Verdict
     until_s: float = float("inf")
 
 
@@ -65,22 +69,35 @@ class GrammarChecks:
         """Of the process that tries grammars; None while there is none."""
         return self._trier.pid
 
-    async def check(self, clients: tuple[ClientGrammar, ...], whole: GrammarSpec | None, project: str) -> None:
-        """`whole` is the grammar of the answer, None where all of them are given and none is called upon.
+    async def check(self, clients: tuple[ClientGrammar, ...], project: str) -> frozenset[str]:
+        """The `param` of every wish that can be granted; wishes are the last of `clients`.
 
-        Raises `InvalidRequest` for the first of `clients` that cannot be used, `Overloaded`. A caller may leave at any time.
+        Raises `InvalidRequest` for the first of the others that cannot be used, `Overloaded`. A caller may leave at any time.
         """
         if not clients:
-            return
-        check = Check(tuple(client.part for client in clients), whole or _NOTHING)
-        key = await asyncio.to_thread(_digest, check)
-        known = self._recall(key) or await self._tried(key, check, project)
-        if known.fault is not None:
-            raise clients[known.fault.part].refusal(known.fault.reason)
+            return frozenset()
+        try:
+            verdict = await self._verdict(Check(tuple(client.part for client in clients)), project)
+        except Overloaded:
+            if clients[0].is_wish:
+                return frozenset()
+            raise
+        if verdict.fault is not None:
+            raise clients[verdict.fault.part].refusal(verdict.fault.reason)
+        granted = (client for i, client in enumerate(clients) if client.is_wish and i not in verdict.unusable)
+        return frozenset(client.param for client in granted)
+
+    async def fits(self, whole: GrammarSpec, project: str) -> bool:
+        """Whether the grammar of an answer can be used. Raises `Overloaded`."""
+        return (await self._verdict(Check(whole=whole), project)).fault is None
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._trier.end)
         self._thread.shutdown()
+
+    async def _verdict(self, check: Check, project: str) -> Verdict:
+        key = await asyncio.to_thread(_digest, check)
+        return (self._recall(key) or await self._tried(key, check, project)).verdict
 
     async def _tried(self, key: bytes, check: Check, project: str) -> _Known:
         """Another may have asked the same meanwhile."""
@@ -98,7 +115,7 @@ class GrammarChecks:
     def _try(self, check: Check) -> _Known:
         outcome = self._trier.ask(check)
         if isinstance(outcome, Lost):
-            return _Known(Fault(outcome.part, _TOO_COMPLEX), time.monotonic() + _LOST_REMEMBERED_S)
+            return _Known(_after(outcome, check), time.monotonic() + _LOST_REMEMBERED_S)
         return _Known(outcome)
 
     def _settle(self, key: bytes, trial: asyncio.Future[_Known]) -> None:
@@ -114,6 +131,13 @@ class GrammarChecks:
             return None
         self._known.move_to_end(key)
         return known
+
+
+def _after(lost: Lost, check: Check) -> Verdict:
+    """Of what was not tried any more, because one part took the process with it."""
+    if check.parts and check.parts[lost.part].kind == "loose_schema":  # the last ones: all others are sound
+        return Verdict(unusable=tuple(range(lost.part, len(check.parts))))
+    return Verdict(Fault(lost.part, TOO_COMPLEX))
 
 
 def _digest(check: Check) -> bytes:

@@ -33,10 +33,10 @@ def main() -> None:
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     trials = Trials()
     decoder = msgspec.msgpack.Decoder(Check)
-    _say(sink, Verdict(None))  # ready: the time it took to start is not counted as anybody's
+    _say(sink, Verdict())  # ready: the time it took to start is not counted as anybody's
     while header := source.read(HEADER.size):
         check = decoder.decode(source.read(*HEADER.unpack(header)))
-        _say(sink, Verdict(trials.fault(check.parts, check.whole, lambda part: _say(sink, Began(part)))))
+        _say(sink, trials.verdict(check, lambda part: _say(sink, Began(part))))
 
 
 def _say(sink: BinaryIO, report: Report) -> None:

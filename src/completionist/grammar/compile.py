@@ -24,6 +24,7 @@ from completionist.grammar.forms import (
     Form,
     FreeInput,
     GrammarInput,
+    LooseArguments,
     NoArguments,
     Offer,
     StrictArguments,
@@ -125,19 +126,40 @@ class _Writer:
         return [form for form in self._layout.forms if form.marker or self._layout.content_opening][:1]
 
     def _calls(self, prefix: str, form: Form, offer: Offer, *, is_free: bool) -> Iterator[str]:
-        n_more = min(form.max_calls, offer.max_calls) - 1
-        body = f"{prefix}_body"
+        body, rest = f"{prefix}_body", self._rest(prefix, form, offer)
         self._rule(body, " | ".join(f"{prefix}_{j}" for j in range(len(offer.callables))))
         for j, tool in enumerate(offer.callables):
             self._rule(f"{prefix}_{j}", f"{self._literal(tool.name + form.middle)} {self._tail(prefix, form, tool, j)}")
-        more = f" ({self._literal(form.separator + form.opening)} {body}){{0,{n_more}}}" if n_more else ""
-        end = f"{more} {self._literal(form.section_closing)}"
+        calls = f"({body} {rest} | {prefix}_open)" if any(map(_is_raw, offer.callables)) else f"{body} {rest}"
         if not is_free:
-            yield f"{self._literal(form.head)} {body}{end}"
+            yield f"{self._literal(form.head)} {calls}"
         elif form.marker:
-            yield f"{self._trigger(prefix, form.marker)} {self._literal(form.head[len(form.marker) :])} {body}{end}"
+            yield f"{self._trigger(prefix, form.marker)} {self._literal(form.head[len(form.marker) :])} {calls}"
         else:
-            yield from (f"{self._named(prefix, form, tool, j)}{end}" for j, tool in enumerate(offer.callables))
+            for j, tool in enumerate(offer.callables):
+                named = self._named(prefix, form, tool, j)
+                yield f"{named} {self._tail(prefix, form, tool, j)} {rest}"
+                if _is_raw(tool):
+                    yield f"{named} {self._arguments(tool, j)}"
+
+    def _rest(self, prefix: str, form: Form, offer: Offer) -> str:
+        """What may follow a call that is closed: more of them, and the end.
+
+        A client's last terminal may swallow what closes it, so that the grammar never sees it: so its call, if it is the last
+        one, need not be closed.
+        """
+        n_more = min(form.max_calls, offer.max_calls) - 1
+        again, end = self._literal(form.separator + form.opening), self._literal(form.section_closing)
+        raw = [(j, tool) for j, tool in enumerate(offer.callables) if _is_raw(tool)]
+        if raw:
+            opened = (f"{self._literal(tool.name + form.middle)} {self._arguments(tool, j)}" for j, tool in raw)
+            self._rule(f"{prefix}_open", " | ".join(opened))
+        if not n_more:
+            return end
+        closed = f"({again} {prefix}_body)"
+        if not raw:
+            return f"{closed}{{0,{n_more}}} {end}"
+        return f"({closed}{{0,{n_more}}} {end} | {closed}{{0,{n_more - 1}}} {again} {prefix}_open)"
 
     def _trigger(self, prefix: str, marker: str) -> str:
         """Free text up to the marker, the marker included."""
@@ -147,22 +169,25 @@ class _Writer:
         return f"{prefix}_marker"
 
     def _named(self, prefix: str, form: Form, tool: Callable, j: int) -> str:
-        """Free text up to the name of this tool, where a call of it would have it."""
+        """Free text up to the name of this tool, where a call of it would have it, and on to its arguments."""
         start = form.middle[0]  # so that no name is taken for another one that begins with it
         self._rule(f"{prefix}_named_{j}[lazy]", f"TEXT /{pattern(form.head)}{tool.name}{pattern(start)}/")
-        return f"{prefix}_named_{j} {self._literal(form.middle[1:])} {self._tail(prefix, form, tool, j)}"
+        return f"{prefix}_named_{j} {self._literal(form.middle[1:])}"
 
     def _tail(self, prefix: str, form: Form, tool: Callable, j: int) -> str:
         """Arguments and what closes them; written once, however often it is used."""
         name = f"{prefix}_tail_{j}"
         if not any(line.startswith(f"{name}:") for line in self._lines):
-            self._rule(name, f"{self._arguments(tool, j)} {self._literal(form.closing)}")
+            closing = INPUT_CLOSING + form.closing if _is_raw(tool) else form.closing
+            self._rule(name, f"{self._arguments(tool, j)} {self._literal(closing)}")
         return name
 
     def _arguments(self, tool: Callable, j: int) -> str:
         match tool.takes:
             case StrictArguments(schema):
                 return json_value(msgspec.json.decode(schema))
+            case LooseArguments(schema):
+                return json_value(msgspec.json.decode(schema), is_loose=True)
             case AnyArguments():
                 return json_value(_ANY_OBJECT)
             case NoArguments():
@@ -170,7 +195,7 @@ class _Writer:
             case FreeInput():
                 return json_value(_INPUT_OBJECT)
             case GrammarInput() as given:
-                return f"{self._literal(INPUT_OPENING)} {self._client(given, j)} {self._literal(INPUT_CLOSING)}"
+                return f"{self._literal(INPUT_OPENING)} {self._client(given, j)}"
 
     def _client(self, given: GrammarInput, j: int) -> str:
         """A client's grammar stands apart, so that its rules and what it ignores stay its own."""
@@ -184,6 +209,10 @@ class _Writer:
 
     def _rule(self, name: str, body: str) -> None:
         self._lines.append(f"{name}: {body}")
+
+
+def _is_raw(tool: Callable) -> bool:
+    return isinstance(tool.takes, GrammarInput)
 
 
 def client_lark(given: GrammarInput) -> str:

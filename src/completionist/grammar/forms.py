@@ -42,6 +42,12 @@ class StrictArguments(msgspec.Struct, frozen=True, tag="strict"):
     schema: str
 
 
+class LooseArguments(msgspec.Struct, frozen=True, tag="loose"):
+    """`schema` is JSON text of an object's; what of it cannot be enforced is let go."""
+
+    schema: str
+
+
 class AnyArguments(msgspec.Struct, frozen=True, tag="any"):
     """Any JSON object."""
 
@@ -61,7 +67,7 @@ class GrammarInput(msgspec.Struct, frozen=True, tag="grammar"):
     definition: str
 
 
-FunctionArguments = StrictArguments | AnyArguments | NoArguments
+FunctionArguments = StrictArguments | LooseArguments | AnyArguments | NoArguments
 CustomInput = FreeInput | GrammarInput
 
 

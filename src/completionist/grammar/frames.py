@@ -15,23 +15,27 @@ from completionist.engine.base import GrammarSpec
 
 HEADER = struct.Struct("<I")
 
+TOO_COMPLEX = "it is too complex."
+"""A `Fault.reason`."""
+
 
 class Part(msgspec.Struct, frozen=True):
-    """One grammar of a client; a schema is JSON text, a strict one must be in the subset of section 7.2."""
+    """One grammar of a client; a schema is JSON text, a strict one must be in the subset of section 7.2, a loose one is
+    honoured if it can be."""
 
-    kind: Literal["schema", "strict_schema", "lark", "regex"]
+    kind: Literal["schema", "strict_schema", "loose_schema", "lark", "regex"]
     source: str
 
 
 class Check(msgspec.Struct, frozen=True):
-    """The client's `parts` of the `whole` grammar of an answer."""
+    """Either the `parts` of an answer's grammar that a client wrote, loose ones last, or the `whole`."""
 
-    parts: tuple[Part, ...]
-    whole: GrammarSpec
+    parts: tuple[Part, ...] = ()
+    whole: GrammarSpec | None = None
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """`part` is the position of the part to blame, `reason` the end of the message that tells the client."""
+    """`part` is the position of the part to blame, 0 for the whole; `reason` the end of the message that tells the client."""
 
     part: int
     reason: str
@@ -44,9 +48,10 @@ class Began(msgspec.Struct, frozen=True, tag="began"):
 
 
 class Verdict(msgspec.Struct, frozen=True, tag="verdict"):
-    """None: the engine can take the grammar."""
+    """`fault` None: the engine can take all that must be taken. `unusable`: loose parts that it cannot."""
 
-    fault: Fault | None
+    fault: Fault | None = None
+    unusable: tuple[int, ...] = ()
 
 
 Report = Began | Verdict

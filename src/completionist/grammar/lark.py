@@ -62,8 +62,8 @@ def regex(definition: str) -> str:
     return "/" + re.sub(r"(\\.)|/", lambda found: found[1] or r"\/", definition, flags=re.DOTALL) + "/"
 
 
-def json_value(schema: Mapping[str, object]) -> str:
+def json_value(schema: Mapping[str, object], *, is_loose: bool = False) -> str:
     """JSON of this schema, with the blanks of Python's and the templates' writers: fixed ones are free to generate, and a
-    model cannot lose itself in them."""
-    options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    model cannot lose itself in them. `is_loose`: keywords that cannot be enforced hold nothing up."""
+    options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": is_loose}
     return "%json " + msgspec.json.encode({**schema, OPTIONS_KEY: options}).decode()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from completionist.errors import echo
+from completionist.types.metaschema import TYPES
 from completionist.types.schemas import Path, Schema, context, root_fault
 
 MAX_PROPERTIES = 5000
@@ -26,7 +27,6 @@ MAX_ENUM_CHARACTERS = 15_000
 MAX_HOPS = 32
 """From a reference that leads to nothing but a reference, and so on; longer ways are taken for circles."""
 
-TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 
 _DEFINITIONS = ("$defs", "definitions")

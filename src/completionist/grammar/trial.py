@@ -7,14 +7,15 @@ uses a vocabulary of single bytes: what compiles with it compiles with any.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
 from completionist.engine.base import GrammarSpec
 from completionist.grammar.bounds import parser_limits
-from completionist.grammar.frames import Fault, Part
+from completionist.grammar.frames import TOO_COMPLEX, Check, Fault, Part, Verdict
 from completionist.grammar.lark import OPTIONS_KEY, json_value, regex
 from completionist.grammar.limits import expression_fault, lark_fault, regex_fault
 from completionist.grammar.strict import NOT_AT_TOP, find_fault
@@ -26,6 +27,7 @@ _MAX_LEVELS = 100
 _N_STEPS = 8
 _SHARED = ("$defs", "definitions")
 _MAX_REASON_CHARACTERS = 160
+_PLACE = re.compile(r"^at \d+\(\d+\): (?:invalid regex .*? \(in regex\): )?")
 
 
 class Trials:
@@ -34,19 +36,24 @@ class Trials:
     def __init__(self) -> None:
         self._tokenizer = LLTokenizer("byte")
 
-    def fault(self, parts: Sequence[Part], whole: GrammarSpec, began: Callable[[int], None]) -> Fault | None:
-        """The first fault of a part, else that of the whole, which is laid to the first part. `began` is told which part is
-        tried before it is."""
-        for i, part in enumerate(parts):
+    def verdict(self, check: Check, began: Callable[[int], None]) -> Verdict:
+        """With the first fault of a part that must be taken. `began` is told which part is tried before it is."""
+        unusable: list[int] = []
+        for i, part in enumerate(check.parts):
             began(i)
             reason = self._part_fault(part)
-            if reason:
-                return Fault(i, reason)
-        began(0)
-        return Fault(0, "it is too complex.") if self._error(whole) else None
+            if reason and part.kind == "loose_schema":
+                unusable.append(i)
+            elif reason:
+                return Verdict(Fault(i, reason))
+        if check.whole is not None and self._error(check.whole):
+            return Verdict(Fault(0, TOO_COMPLEX))
+        return Verdict(unusable=tuple(unusable))
 
     def _part_fault(self, part: Part) -> str | None:
         match part.kind:
+            case "loose_schema":
+                return self._loose_fault(json.loads(part.source))
             case "schema":
                 return self._schema_fault(json.loads(part.source))
             case "strict_schema":
@@ -55,7 +62,17 @@ class Trials:
             case "lark":
                 return lark_fault(part.source) or self._error(_rules(part.source))
             case "regex":
-                return regex_fault(part.source) or self._error(_rules(f"start: {regex(part.source)}"))
+                return regex_fault(part.source) or self._regex_error(part.source)
+
+    def _regex_error(self, definition: str) -> str | None:
+        """A place in the rule that we wrote around it would tell the client nothing."""
+        error = self._error(_rules(f"start: {regex(definition)}"))
+        return error and _PLACE.sub("", error)
+
+    def _loose_fault(self, schema: Schema) -> str | None:
+        if nesting(schema) > _MAX_LEVELS or _costly_pattern(schema) is not None:
+            return TOO_COMPLEX
+        return self._error(GrammarSpec(f"start: {json_value(schema, is_loose=True)}", has_client_rules=False))
 
     def _schema_fault(self, schema: Schema) -> str | None:
         return _SchemaTrial(self, schema).fault()
@@ -85,9 +102,13 @@ def _first_bit(mask: bytes) -> int | None:
 
 
 def _told(error: str) -> str:
-    """What the compiler says, without the excerpt that it adds; a mask that nothing fits is an error of its own."""
-    first = error.split("\n", 1)[0].strip()
-    return "it accepts nothing" if first.startswith("NoExtension") else first[:_MAX_REASON_CHARACTERS]
+    """What the compiler says, without the excerpts that it adds; a mask that nothing fits is an error of its own."""
+    lines = error.splitlines()
+    if lines[0].startswith("NoExtension"):
+        return "it accepts nothing"
+    if fault := next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), None):
+        return f"{lines[0].partition(': ')[0]}: {fault}"[:_MAX_REASON_CHARACTERS]  # of an expression
+    return lines[0].strip()[:_MAX_REASON_CHARACTERS]
 
 
 class _SchemaTrial:
@@ -105,9 +126,8 @@ class _SchemaTrial:
         n_levels = nesting(self._root)
         if n_levels > _MAX_LEVELS:
             return f"{context(())}{n_levels} levels of nesting exceeds limit of {_MAX_LEVELS}."
-        for path, node in subschemas(self._root):
-            if isinstance(expression := node.get("pattern"), str) and expression_fault(expression):
-                return f"{context(path)}'pattern' is not permitted."
+        if (path := _costly_pattern(self._root)) is not None:
+            return f"{context(path)}'pattern' is not permitted."
         return None if self._compiles(self._root) else self._blame((), self._root)
 
     def _blame(self, path: Path, node: Schema) -> str:
@@ -125,6 +145,14 @@ class _SchemaTrial:
         self._n_trials += 1
         shared: Mapping[str, Any] = {key: self._root[key] for key in _SHARED if key in self._root}
         return self._n_trials > _MAX_TRIALS or self._trials.compiles({**shared, **node})
+
+
+def _costly_pattern(schema: Schema) -> Path | None:
+    """Where a pattern stands that the grammar engine should not see."""
+    for path, node in subschemas(schema):
+        if isinstance(expression := node.get("pattern"), str) and expression_fault(expression):
+            return path
+    return None
 
 
 def children(node: Schema) -> Iterator[tuple[Path, Schema]]:

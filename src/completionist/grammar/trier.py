@@ -10,7 +10,7 @@ import threading
 import msgspec
 
 from completionist.errors import ServerError
-from completionist.grammar.frames import HEADER, Began, Check, Fault, Report, Verdict
+from completionist.grammar.frames import HEADER, Began, Check, Report, Verdict
 from completionist.log import emit
 
 _log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Trier:
         """Of the process; None while there is none."""
         return self._process.pid if self._process else None
 
-    def ask(self, check: Check) -> Fault | Lost | None:
-        """None: the grammars are sound. Raises `ServerError` where the process does not start."""
+    def ask(self, check: Check) -> Verdict | Lost:
+        """Raises `ServerError` where the process does not start."""
         body = msgspec.msgpack.encode(check)
         process = self._process_that_reads(HEADER.pack(len(body)) + body)
         watchdog = threading.Timer(self._deadline_s, process.kill)
@@ -86,11 +86,11 @@ class Trier:
         return self._process
 
 
-def _outcome(process: subprocess.Popen[bytes]) -> Fault | Lost | None:
+def _outcome(process: subprocess.Popen[bytes]) -> Verdict | Lost:
     part = 0
     while report := _report(process):
         if isinstance(report, Verdict):
-            return report.fault
+            return report
         part = report.part
     return Lost(part)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NoReturn
 
 import msgspec
 from msgspec import UNSET
@@ -12,37 +10,23 @@ from msgspec import UNSET
 from completionist import ids
 from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
 from completionist.dialects.base import Dialect
-from completionist.dialects.parser import CallBegan, CallEnded, CallPiece, Event
+from completionist.dialects.parser import CallBegan, CallEnded, CallLost, CallPiece, Event
 from completionist.engine.base import (
     Accepted,
     End,
     EndReason,
     Evaluated,
     Failed,
-    Fault,
     Generation,
-    GrammarRefused,
-    PromptTooLong,
-    QueueFull,
     Token,
     TokenEvent,
-    WorkerFault,
-    WorkerLost,
 )
-from completionist.errors import (
-    ContextLengthExceeded,
-    EngineLost,
-    EngineRestarting,
-    FlexUnavailable,
-    InvalidRequest,
-    Overloaded,
-    ServerError,
-)
+from completionist.grammar.check import ClientGrammar
 from completionist.grammar.compile import ThinkingState
 from completionist.grammar.forms import Offer
+from completionist.local.faults import raise_fault, suspects
 from completionist.local.likelihood import token_logprob
 from completionist.local.visible import VisibleText
-from completionist.log import emit
 from completionist.text.channels import Content, Phase, Thought, as_control
 from completionist.text.utf8 import Characters
 from completionist.types.completion import (
@@ -52,9 +36,6 @@ from completionist.types.completion import (
     TokenLogprob,
     Usage,
 )
-
-_log = logging.getLogger(__name__)
-
 
 _COUNTED = TokenLogprob(token="", logprob=0.0, bytes=None, top_logprobs=())
 """In place of likelihoods that nobody asked for: how many of them come out is how many tokens are visible."""
@@ -69,6 +50,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     thinking: ThinkingState = "closed"
     offer: Offer | None = None
     """What may be called; None: nothing."""
+    clients: tuple[ClientGrammar, ...] = ()
+    """Schemas and grammars of the client's in the grammar of the answer."""
     is_forced_by_name: bool = False
     is_legacy: bool = False
     """Calls are those of the deprecated `functions`."""
@@ -100,7 +83,8 @@ class Assembler:
         self._pieces: list[str] = []
         """Of the arguments of the last call, not in a delta yet."""
         self._ready: list[Delta] = []
-        self._has_called = False
+        self.called: str | None = None
+        """The tool that is being called, or was last."""
         self._end_reason: EndReason | None = None
         self._is_closed = False
 
@@ -138,7 +122,7 @@ class Assembler:
         self._ready.clear()
         if self._end_reason and not self._is_closed:
             self._is_closed = True
-            yield Closed(self.index, finish_reason(self._end_reason, self._reading, has_called=self._has_called))
+            yield Closed(self.index, finish_reason(self._end_reason, self._reading, has_called=self.called is not None))
 
     def _decoded(self, token: Token) -> str:
         spelling = self._reading.controls.get(token.id) if not token.piece else None
@@ -161,13 +145,15 @@ class Assembler:
                     self._open_call(event)
                 case CallPiece():
                     self._pieces.append(event.text)
+                case CallLost():
+                    self._visible.before_call()
                 case CallEnded():
                     pass  # the next call, or the end of the choice, says as much
 
     def _open_call(self, call: CallBegan) -> None:
         self._visible.before_call()
         self._flush()
-        self._has_called = True
+        self.called = call.name
         if self._reading.is_legacy:
             opened = CallOpened(self.index, "legacy", "", call.name)
         else:
@@ -202,6 +188,7 @@ class Assembly:
 
     def __init__(self, n: int, reading: Reading, generation: Generation, *, unheard_tokens: int | None = None) -> None:
         """`unheard_tokens`: of the prompt without the words that were heard; None: none were."""
+        self._reading = reading
         self._generation = generation
         self._unheard_tokens = unheard_tokens
         self._has_split = reading.has_split
@@ -221,13 +208,13 @@ class Assembly:
                     self._continue(choice, event)
                 case Accepted():
                     self._accepted = event
-                    yield from (Opened(choice.index) for choice in self._choices)
+                    yield from (Opened(choice.index, event.prompt_tokens) for choice in self._choices)
                 case Evaluated():
                     self._evaluated = event
                     self._is_evaluated = True
                 case Failed():
                     yield from _deltas(touched.values())
-                    raise_fault(event.fault)
+                    raise_fault(event.fault, self._suspects())
         yield from _deltas(touched.values())
         if touched and self._n_ended == len(self._choices):
             yield Totals(self._usage())
@@ -247,6 +234,10 @@ class Assembly:
     def usage(self) -> Usage | None:
         """Of what has come so far; None where the prompt was not evaluated."""
         return self._usage() if self._is_evaluated else None
+
+    def _suspects(self) -> list[ClientGrammar]:
+        called = {choice.called for choice in self._choices if choice.called}
+        return suspects(self._reading.clients, self._reading.offer, called)
 
     def _usage(self) -> Usage:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""
@@ -289,23 +280,3 @@ def finish_reason(reason: EndReason, reading: Reading, *, has_called: bool) -> F
     if not has_called or reading.is_forced_by_name:
         return "stop"
     return "function_call" if reading.is_legacy else "tool_calls"
-
-
-def raise_fault(fault: Fault) -> NoReturn:
-    """Raises what tells the client about an engine's fault; what it must not be told is logged."""
-    match fault:
-        case PromptTooLong():
-            raise ContextLengthExceeded(prompt_tokens=fault.prompt_tokens, context_tokens=fault.context_tokens)
-        case QueueFull(tier="flex"):
-            raise FlexUnavailable
-        case QueueFull():
-            raise Overloaded
-        case WorkerLost(started=True):
-            raise EngineLost
-        case WorkerLost():
-            raise EngineRestarting(retry_after_s=fault.retry_after_s)
-        case GrammarRefused():
-            raise InvalidRequest(f"This request's grammar cannot be used: {fault.reason}")
-        case WorkerFault():
-            emit(_log, logging.ERROR, "the engine failed a request", reason=fault.reason)
-            raise ServerError

@@ -20,17 +20,21 @@ from completionist.engine.base import (
     ModelCard,
     Prompt,
     PromptTooLong,
+    Segment,
     ThinkingBudget,
     TokenEngine,
 )
-from completionist.errors import APIError, ContextLengthExceeded
+from completionist.errors import APIError, ContextLengthExceeded, Overloaded
 from completionist.grammar.check import ClientGrammar, GrammarChecks
 from completionist.grammar.compile import ThinkingState
-from completionist.local.assemble import Assembly, Reading, raise_fault
+from completionist.grammar.forms import Offer
+from completionist.grammar.frames import TOO_COMPLEX
+from completionist.local.assemble import Assembly, Reading
 from completionist.local.caching import with_breakpoint_marks
 from completionist.local.card import card_as_served
 from completionist.local.constraints import client_grammars, is_forced_by_name, offer_in, schema_of, without_tools
 from completionist.local.effort import Plan, plan_of
+from completionist.local.faults import raise_fault
 from completionist.local.frames import Render
 from completionist.local.heard import has_heard, has_media, unheard
 from completionist.local.prepare import prompt_of, question_of
@@ -40,6 +44,7 @@ from completionist.types.caller import Caller
 from completionist.types.request import ChatRequest
 
 _AS_IT_IS = ServedSettings()
+_NOTHING: frozenset[str] = frozenset()
 
 
 class LocalBackend:
@@ -108,7 +113,9 @@ class LocalBackend:
     async def _prompt_tokens(self, request: ChatRequest, caller: Caller) -> int:
         """How long its prompt is; nothing of it is kept. Raises `APIError`."""
         job = await self._prepared(request, caller)
-        generation = self._engine.submit(msgspec.structs.replace(job.prompt, caching=Caching(is_explicit=True)))
+        generation = self._engine.submit(
+            msgspec.structs.replace(job.prompt, caching=Caching(is_explicit=True), grammar=None)
+        )
         try:
             match await anext(aiter(generation)):
                 case Accepted(n_tokens) | Failed(PromptTooLong(n_tokens)):
@@ -127,28 +134,57 @@ class LocalBackend:
         thinking, written = self._dialect.thinking_after(rendered.ending), ""
         if plan.wanted:
             written, thinking = self._dialect.written_thinking(thinking, wanted=plan.wanted)
-        reading, clients, grammar = await asyncio.to_thread(self._demands, request, thinking)
-        await self._checks.check(clients, grammar, caller.project)
-        prompt = prompt_of(
-            request,
-            caller,
+        ending = _Ending(
             segments=rendered.segments + segments_of(written, self._card),
-            grammar=grammar,
-            thinking=self._budget(plan) if thinking == "open" else None,
-            max_output_tokens=self._said.max_output_tokens,
+            thinking=thinking,
+            budget=self._budget(plan) if thinking == "open" else None,
         )
-        return _Job(prompt=prompt, reading=reading)
+        return await self._steered(request, caller, ending)
 
-    def _demands(
-        self, request: ChatRequest, thinking: ThinkingState
-    ) -> tuple[Reading, tuple[ClientGrammar, ...], GrammarSpec | None]:
-        """Long where a client's schemas are. Raises `InvalidRequest`."""
-        clients = client_grammars(request)
-        reading = self._reading(request, thinking)
+    async def _steered(self, request: ChatRequest, caller: Caller, ending: _Ending) -> _Job:
+        """What holds the answer to the request, and how it is read. Raises `InvalidRequest`, `Overloaded`.
+
+        Wishes are granted where each can be and all of them together; else the answer is held to the rest."""
+        clients = await asyncio.to_thread(client_grammars, request)
+        granted = await self._checks.check(clients, caller.project)
+        for held in dict.fromkeys((granted, _NOTHING)):
+            in_force = tuple(client for client in clients if not client.is_wish or client.param in held)
+            job = await asyncio.to_thread(self._job, request, caller, ending, in_force, held)
+            grammar = job.prompt.grammar
+            if grammar is None or not in_force or await self._fits(grammar, caller.project, may_give_way=bool(held)):
+                return job
+        raise clients[0].refusal(TOO_COMPLEX)
+
+    async def _fits(self, grammar: GrammarSpec, project: str, *, may_give_way: bool) -> bool:
+        try:
+            return await self._checks.fits(grammar, project)
+        except Overloaded:
+            if may_give_way:
+                return False
+            raise
+
+    def _job(
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        ending: _Ending,
+        clients: tuple[ClientGrammar, ...],
+        granted: frozenset[str],
+    ) -> _Job:
+        """Long where a client's schemas are, or its messages many."""
+        reading = self._reading(request, ending.thinking, offer_in(request, granted), clients)
         grammar = self._dialect.grammar(
             self._card, offer=reading.offer, schema=schema_of(request), thinking=reading.thinking
         )
-        return reading, clients, grammar
+        prompt = prompt_of(
+            request,
+            caller,
+            segments=ending.segments,
+            grammar=grammar,
+            thinking=ending.budget,
+            max_output_tokens=self._said.max_output_tokens,
+        )
+        return _Job(prompt=prompt, reading=reading)
 
     def _budget(self, plan: Plan) -> ThinkingBudget | None:
         if plan.budget_tokens is None:
@@ -159,12 +195,19 @@ class LocalBackend:
         shown = with_breakpoint_marks(request, self._renderer.breakpoint_mark)
         return question_of(shown, self._dialect, plan.switches)
 
-    def _reading(self, request: ChatRequest, thinking: ThinkingState) -> Reading:
+    def _reading(
+        self,
+        request: ChatRequest,
+        thinking: ThinkingState,
+        offer: Offer | None,
+        clients: tuple[ClientGrammar, ...],
+    ) -> Reading:
         return Reading(
             dialect=self._dialect,
             controls=self._controls,
             thinking=thinking,
-            offer=offer_in(request),
+            offer=offer,
+            clients=clients,
             is_forced_by_name=is_forced_by_name(request),
             is_legacy=bool(request.functions),
             stop_strings=request.stop or (),
@@ -172,6 +215,14 @@ class LocalBackend:
             is_spoken=is_spoken(request),
             has_split=is_spoken(request) or has_media(request),
         )
+
+
+class _Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """A rendered prompt, and how its answer begins."""
+
+    segments: tuple[Segment, ...]
+    thinking: ThinkingState
+    budget: ThinkingBudget | None
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):

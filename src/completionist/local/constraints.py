@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from completionist.dialects.offer import legacy_offer, offer_of
+from completionist.dialects.offer import legacy_offer, loose_schema, offer_of
 from completionist.grammar.check import ClientGrammar
 from completionist.grammar.forms import Offer
 from completionist.grammar.frames import Part
@@ -30,12 +29,12 @@ MAX_CHARACTERS = 2**20
 _OBJECT: Mapping[str, Any] = {"type": "object"}
 
 
-def offer_in(request: ChatRequest) -> Offer | None:
-    """What may be called; None: nothing."""
+def offer_in(request: ChatRequest, granted: Container[str] = frozenset()) -> Offer | None:
+    """What may be called; None: nothing. `granted` as for `dialects.offer`."""
     if request.functions:
-        return legacy_offer(request.functions, request.function_call)
+        return legacy_offer(request.functions, request.function_call, granted=granted)
     is_parallel = request.parallel_tool_calls is not False
-    return offer_of(request.tools or (), request.tool_choice, is_parallel=is_parallel)
+    return offer_of(request.tools or (), request.tool_choice, is_parallel=is_parallel, granted=granted)
 
 
 def is_forced_by_name(request: ChatRequest) -> bool:
@@ -64,29 +63,45 @@ def _rooted(sent: JSONSchemaFormat) -> Mapping[str, Any]:
 
 
 def client_grammars(request: ChatRequest) -> tuple[ClientGrammar, ...]:
-    """Every schema and grammar that must be enforced if it is called upon, in the order of the fields (contract 2.3). Time
-    in proportion to them. Raises `InvalidRequest` where together they are longer than any compiler should see."""
+    """Every schema and grammar that must be enforced if it is called upon, in the order of the fields (contract 2.3); then
+    those that are only wished for. Time in proportion to them. Together they are not longer than any compiler should
+    see: wishes that would make them so are left out. Raises `InvalidRequest` where the others do."""
+    sent = [
+        *_function_grammars(request.functions or ()),
+        *_tool_grammars(request.tools or ()),
+        *_format_grammars(request),
+    ]
     clients: list[ClientGrammar] = []
     n_characters = 0
-    for client in itertools.chain(_tool_grammars(request.tools or ()), _format_grammars(request)):
+    for client in sorted(sent, key=lambda client: client.is_wish):
         n_characters += len(client.part.source)
-        if n_characters > MAX_CHARACTERS:
+        if n_characters <= MAX_CHARACTERS:
+            clients.append(client)
+        elif not client.is_wish:
             raise client.refusal(f"the schemas and grammars of a request exceed {MAX_CHARACTERS} characters together.")
-        clients.append(client)
     return tuple(clients)
+
+
+def _function_grammars(functions: Sequence[FunctionDefinition]) -> Iterator[ClientGrammar]:
+    for i, function in enumerate(functions):
+        yield from _parameters(function, f"functions[{i}].parameters")
+
+
+def _parameters(function: FunctionDefinition, param: str) -> Iterator[ClientGrammar]:
+    if function.parameters is None:
+        return
+    if function.strict:
+        part = _schema_part(function.parameters, is_strict=True)
+    else:
+        part = Part("loose_schema", loose_schema(function.parameters))
+    code = "invalid_function_parameters"
+    yield ClientGrammar(part=part, param=param, subject=f"function '{function.name}'", code=code)
 
 
 def _tool_grammars(tools: Sequence[Tool]) -> Iterator[ClientGrammar]:
     for i, tool in enumerate(tools):
         if isinstance(tool, FunctionTool):
-            function = tool.function
-            if function.strict and function.parameters is not None:
-                yield ClientGrammar(
-                    part=_schema_part(function.parameters, is_strict=True),
-                    param=f"tools[{i}].function.parameters",
-                    subject=f"function '{function.name}'",
-                    code="invalid_function_parameters",
-                )
+            yield from _parameters(tool.function, f"tools[{i}].function.parameters")
         elif isinstance(tool.custom.format, GrammarFormat):
             grammar = tool.custom.format.grammar
             param = f"tools[{i}].custom.format.grammar.definition"

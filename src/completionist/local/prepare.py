@@ -66,7 +66,7 @@ def prompt_of(
         key=caller.key or "",
         segments=segments,
         n=n_choices(request),
-        max_tokens=_lowest(request.max_completion_tokens or request.max_tokens, max_output_tokens),
+        max_tokens=_lowest(request.output_limit, max_output_tokens),
         sampling=_sampling(request),
         grammar=grammar,
         prediction=text_of(request.prediction.content) if request.prediction else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from completionist.text.channels import Finder
+from completionist.text.channels import CONTROL, Finder
 
 _STRUCTURE = re.compile(r'["{}\[\]]')
 _STRING_STOP = re.compile(r'["\\]')
@@ -167,17 +167,27 @@ class JSONString:
 
 
 class RawText:
-    """Text as it is, up to a marker that is not part of it; nor is a beginning of the marker at the end of a stream."""
+    """Text as it is, which may hold what closes it: `closing` ends it where nothing follows but `last`, or a control token, or
+    `more`. One with a control token of its own needs nothing to follow.
 
-    def __init__(self, end: str) -> None:
+    `more` and a control token end it by themselves, too: they are no part of such text. A beginning of what would close it at
+    the end of the stream is none either. What is in `rest` may have been fed before.
+    """
+
+    def __init__(self, closing: str, *, more: str = "", last: str = "") -> None:
         self.is_done = False
         self.rest = ""
-        self._finder = Finder((end,))
+        self._closing = closing
+        followed = [closing + more, more, closing + last + CONTROL, closing + CONTROL, CONTROL]
+        ends = [closing, CONTROL] if CONTROL in closing else followed
+        self._finder = Finder(tuple(end for end in dict.fromkeys(ends) if end and (end != closing or CONTROL in end)))
 
     def feed(self, text: str) -> str:
-        given, found = self._finder.feed(text)
-        self.is_done, self.rest = found is not None, self._finder.rest
+        given, end = self._finder.feed(text)
+        if end is not None:
+            self.is_done, self.rest = True, end.removeprefix(self._closing) + self._finder.rest
         return given
 
     def finish(self) -> str:
+        self.is_done = self._finder.finish().startswith(self._closing)
         return ""

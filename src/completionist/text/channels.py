@@ -19,7 +19,9 @@ from typing import Literal
 
 import msgspec
 
-_OPEN, _CLOSE = "\udc00", "\udc01"
+CONTROL = _OPEN = "\udc00"
+"""How every control token begins in a stream."""
+_CLOSE = "\udc01"
 _CONTROL = re.compile(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}?")
 
 

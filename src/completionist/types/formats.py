@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from completionist.errors import MissingParameter
+from completionist.types.metaschema import check_schema
 from completionist.types.parts import TEXT_PART, TextPart, part_of
 from completionist.types.readers import (
     BOOLEAN,
@@ -26,7 +27,7 @@ from completionist.types.readers import (
     optional,
     required,
 )
-from completionist.types.schemas import SCHEMA, Schema, check_schema
+from completionist.types.schemas import SCHEMA, Schema
 
 
 class TextResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -173,8 +173,8 @@ _TEXTS = _Content(text=TEXT_PART)
 _USER_CONTENT = _Content(text=TEXT_PART, image_url=IMAGE_PART, input_audio=AUDIO_PART, file=FILE_PART)
 _ASSISTANT_CONTENT = _AssistantContent(text=TEXT_PART, refusal=REFUSAL_PART)
 
-# An answer of ours may come back as the client library dumped it: with nulls, with annotations, and with the sound beside
-# its id. These say nothing new, so they are let through (section 3.4).
+# An answer of ours may come back as the client library dumped it: with nulls, with annotations, with the thinking that an
+# operator lets be seen, and with the sound beside its id. These say nothing new, so they are let through (section 3.4).
 _AUDIO = Object(
     AudioReference, required("id", FREE_TEXT), ignored("data"), ignored("expires_at"), ignored("transcript")
 )
@@ -193,6 +193,7 @@ _BY_ROLE: dict[str, Reader[Any]] = {
         optional("function_call", Nullable(CALLED_FUNCTION)),
         optional("audio", Nullable(_AUDIO)),
         ignored("annotations"),
+        ignored("reasoning_content"),
         demand=_check_assistant,
     ),
     "tool": Object(ToolMessage, _ROLE, required("content", _TEXTS), required("tool_call_id", FREE_TEXT)),

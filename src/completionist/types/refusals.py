@@ -307,6 +307,16 @@ class OutputTooLong(InvalidRequest):
         )
 
 
+class SchemaUnsupported(InvalidRequest):
+    """Models older than structured outputs (section 7.1)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+            param="response_format",
+        )
+
+
 class TooManyTopLogprobs(InvalidRequest):
     """A model's own ceiling, below the documented one (section 9.3)."""
 

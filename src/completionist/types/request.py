@@ -107,6 +107,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     verbosity: Literal["low", "medium", "high"] | None = None
     web_search_options: WebSearchOptions | None = None
 
+    @property
+    def output_limit(self) -> int | None:
+        """Tokens a choice may have, by the newer or the older name."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
 
 class _StopReader(StringOr[tuple[str, ...]]):
     """One to four strings; the limit counts sequences, not characters."""

@@ -1,6 +1,7 @@
-"""JSON Schemas that a client supplies. They stay free-form JSON; here only what no schema may lack is checked (section 4.1).
+"""JSON Schemas that a client supplies. They stay free-form JSON.
 
-What can be enforced, and the strict subset of section 7, are judged where grammars are made.
+Whether they are schemas at all is judged in `types.metaschema`, what of them can be enforced, and the strict subset of section
+7, where grammars are made.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import Any
 
 from completionist.errors import echo
 from completionist.types.readers import Reader
-from completionist.types.refusals import InvalidSchema
 
 Schema = Mapping[str, Any]
 """Decoded JSON; shared and never changed."""
@@ -36,15 +36,6 @@ def context(path: Path) -> str:
     return f"In context={tuple(echo(step) for step in path)!r}, "
 
 
-def check_schema(schema: Schema | None, *, param: str, subject: str, code: str | None, is_strict: bool) -> None:
-    """Check the root's type and that array schemas say what they hold; None is no schema. Raises `InvalidSchema`."""
-    if schema is None:
-        return
-    fault = root_fault(schema, is_strict=is_strict) or _bare_array(schema)
-    if fault is not None:
-        raise InvalidSchema(param, subject, fault, code=code)
-
-
 def root_fault(schema: Schema, *, is_strict: bool) -> str | None:
     """What is wrong with a schema as a whole; without `is_strict` it need not say that it is an object."""
     n_levels = nesting(schema)
@@ -53,13 +44,6 @@ def root_fault(schema: Schema, *, is_strict: bool) -> str | None:
     kind = schema.get("type")
     if kind != "object" and (is_strict or "type" in schema):
         return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{echo(str(kind))}\"'."
-    return None
-
-
-def _bare_array(schema: Schema) -> str | None:
-    for path, node in subschemas(schema):
-        if node.get("type") == "array" and "items" not in node and "prefixItems" not in node:
-            return f"{context(path)}array schema missing items."
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from completionist.errors import MissingParameter
+from completionist.types.metaschema import check_schema
 from completionist.types.readers import (
     BOOLEAN,
     FREE_TEXT,
@@ -25,7 +26,7 @@ from completionist.types.readers import (
     optional,
     required,
 )
-from completionist.types.schemas import SCHEMA, Schema, check_schema
+from completionist.types.schemas import SCHEMA, Schema
 
 MAX_TOOLS = 128
 MAX_CALL_ID_CHARACTERS = 40
