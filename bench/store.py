@@ -1,4 +1,4 @@
-"""What stored completions cost: pages and single ones in small and large databases, storing, exporting; SQLite, in process."""
+"""What stored completions cost in SQLite: storing, pages and single ones, and all of them, in small and large databases."""
 
 from __future__ import annotations
 
@@ -9,40 +9,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import quantiles
 
 from bench.filled import MODELS, TEAMS, filled, id_of
 from bench.harness import Sample, Session, main
 from bench.results import at_most, counted
-from completionist import ids
+from bench.storing import added
 from completionist.settings import StoreSettings
-from completionist.store.base import Filters, NewCompletion, Page
+from completionist.store.base import Filters, Page
 from completionist.store.sql.state import State
-from completionist.store.sql.store import SqlStore
 from completionist.types.caller import DEFAULT_PROJECT
-from completionist.types.completion import (
-    ChatCompletion,
-    Choice,
-    CompletionTokensDetails,
-    Message,
-    PromptTokensDetails,
-    Usage,
-)
-from completionist.types.request import Draft
 
 TITLE = "Stored completions in SQLite"
-
-_REQUEST = b"""{"model": "small", "store": true, "metadata": {"team": "7"},
-"messages": [{"role": "user", "content": "When is high water?"}]}"""
-_USAGE = Usage(
-    prompt_tokens=12,
-    completion_tokens=40,
-    total_tokens=52,
-    prompt_tokens_details=PromptTokensDetails(),
-    completion_tokens_details=CompletionTokensDetails(),
-)
 
 
 def measure(session: Session) -> None:
@@ -50,7 +31,7 @@ def measure(session: Session) -> None:
     with tempfile.TemporaryDirectory(prefix="store-bench-") as directory:
         large, small = (filled(Path(directory), n_rows) for n_rows in (n_large, n_small))
         _reading(session, large, small, n_large, n_small)
-        _exporting(session, large, small, n_large, n_small)
+        _memory(session, large, small, n_large, n_small)
         _storing(session, f"sqlite:///{directory}/storing.db")
 
 
@@ -99,58 +80,36 @@ def _ms(call: Callable[[], object]) -> float:
     return (time.perf_counter() - began_s) * 1e3
 
 
-def _exporting(session: Session, large: str, small: str, n_large: int, n_small: int) -> None:
-    """The whole of both; what they need beside the interpreter and its modules is the same."""
-    samples = session.repeat(lambda: {"large": _peak_mb(large), "small": _peak_mb(small)}, session.pick(2, 1))
-    name = f"peak memory of an export: {counted(n_large, 'row')} / {counted(n_small, 'row')}"
-    session.ratio_within(name, samples, "large", "small", at_most(1.1))
+def _memory(session: Session, large: str, small: str, n_large: int, n_small: int) -> None:
+    """The whole of both, read page by page and exported; what a process needs beside its modules is the same."""
+    for what, command in (("list", ("bench.paging", "{url}")), ("export", ("completionist", "export", "-"))):
+        samples = session.repeat(partial(_peaks_mb, large, small, command), session.pick(2, 1))
+        name = f"peak memory of a whole {what}: {counted(n_large, 'row')} / {counted(n_small, 'row')}"
+        session.ratio_within(name, samples, "large", "small", at_most(1.1))
 
 
-def _peak_mb(url: str) -> float:
+def _peaks_mb(large: str, small: str, command: Sequence[str]) -> Sample:
+    return {"large": _peak_mb(large, *command), "small": _peak_mb(small, *command)}
+
+
+def _peak_mb(url: str, *command: str) -> float:
     environment = os.environ | {"COMPLETIONIST_STORE__URL": url, "COMPLETIONIST_STORE__RETENTION_DAYS": "0"}
-    command = [sys.executable, "-m", "completionist", "export", "-"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arguments = [sys.executable, "-m", *(argument.format(url=url) for argument in command)]
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"the export ended with {process.returncode}")
+        raise RuntimeError(f"{command[0]} ended with {process.returncode}")
     return usage.ru_maxrss / 1e3
 
 
 def _storing(session: Session, url: str) -> None:
-    """What a request with `store` waits for after its last token: hand over, one synchronised commit, and back."""
-    n_times = session.pick(300, 30)
-    samples = session.repeat(lambda: asyncio.run(_stored(url, n_times)))
-    session.value("storing one answer, p50", "ms", [sample["p50"] for sample in samples], at_most(3))
-    session.value("storing one answer, p95", "ms", [sample["p95"] for sample in samples])
-
-
-async def _stored(url: str, n_times: int) -> Sample:
-    store = SqlStore(StoreSettings(url=url))
-    await store.start()
-    taken_ms = []
-    for _ in range(n_times):
-        new = _new()
-        began_s = time.perf_counter()
-        await store.add(new)
-        taken_ms.append((time.perf_counter() - began_s) * 1e3)
-    await store.close()
-    return {"p50": median(taken_ms), "p95": quantiles(taken_ms, n=20)[-1]}
-
-
-def _new() -> NewCompletion:
-    message = Message(content="High water is at noon, and again at midnight. " * 4)
-    completion = ChatCompletion(
-        id=ids.completion_id(),
-        created=ids.now_s(),
-        model="small",
-        choices=(Choice(index=0, message=message, finish_reason="stop"),),
-        usage=_USAGE,
-        service_tier="default",
-        system_fingerprint="fp_0000000000",
-    )
-    request = Draft.read(_REQUEST).request()
-    return NewCompletion(project=DEFAULT_PROJECT, request_id=ids.request_id(), request=request, completion=completion)
+    """Beside the same request that is not stored: hand over, one synchronised commit, and back."""
+    samples = session.repeat(lambda: asyncio.run(added(url, session.pick(300, 30))))
+    session.value("a request, p50", "ms", [sample["plain"] for sample in samples])
+    session.value("what storing adds to it, p50", "ms", [sample["added"] for sample in samples], at_most(3))
+    session.value("the event loop was held at most, nothing stored", "ms", [sample["held_plain"] for sample in samples])
+    session.value("the event loop was held at most", "ms", [sample["held"] for sample in samples], at_most(5))
 
 
 if __name__ == "__main__":

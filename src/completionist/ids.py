@@ -28,6 +28,11 @@ def completion_id() -> str:
     return "chatcmpl-" + _base62(29)
 
 
+def is_completion_id(text: str) -> bool:
+    """Whether `text` may be one; another server's, which were imported, may be longer or shorter."""
+    return re.fullmatch(r"chatcmpl-[0-9A-Za-z]{1,64}", text) is not None
+
+
 def call_id() -> str:
     """`call_` + 24 base62 characters."""
     return "call_" + _base62(24)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.store.databases import KINDS, KindOfDatabase
+from tests.store.databases import KINDS, KindOfDatabase, Loss
 from tests.store.tenants import Tenants, tenants_of
 from tests.support.postgres import Postgres
 
@@ -32,3 +34,30 @@ def tenants(shared_tenants: Tenants) -> Tenants:
     """A server of the module with nothing stored."""
     shared_tenants.clear()
     return shared_tenants
+
+
+@contextmanager
+def moved_away(url: str) -> Iterator[None]:
+    file = Path(url.removeprefix("sqlite:///"))
+    elsewhere = file.rename(file.with_suffix(".elsewhere"))
+    yield
+    assert not file.exists()
+    elsewhere.rename(file)
+
+
+@pytest.fixture
+def lost(kind: KindOfDatabase, request: pytest.FixtureRequest) -> Loss:
+    """Takes a database away and brings it back."""
+    if not kind.is_postgres:
+        return moved_away
+    postgres: Postgres = request.getfixturevalue("postgres")
+
+    @contextmanager
+    def stopped(_: str) -> Iterator[None]:
+        postgres.stop()
+        try:
+            yield
+        finally:
+            postgres.start()
+
+    return stopped

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 
 import pysqlite3
 
 from tests.support.postgres import Postgres
 
 KINDS = ("sqlite", "postgresql")
+
+Loss = Callable[[str], AbstractContextManager[None]]
+"""Takes the database at a URL away, and brings it back."""
 
 
 class KindOfDatabase:

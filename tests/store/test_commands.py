@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +18,7 @@ from completionist.cli import run
 from tests.store.databases import KindOfDatabase
 from tests.store.tenants import Tenants, tenants_of
 from tests.support.ask import ask
+from tests.support.server import eventually
 
 Command = Callable[..., int]
 
@@ -161,18 +165,58 @@ def test_what_is_exported_raw_is_imported_whole(kind: KindOfDatabase, command: C
         assert tenants.listed(metadata={"team": "red\0"}) == made[:1]
 
 
-def test_an_interrupted_export_goes_on(kind: KindOfDatabase, command: Command, tmp_path: Path) -> None:
-    url, file = kind.new_url(), tmp_path / "raw.jsonl"
+@pytest.mark.parametrize("shape", ["raw", "fine-tuning", "evaluation"])
+def test_an_interrupted_export_goes_on(
+    kind: KindOfDatabase, command: Command, tmp_path: Path, shape: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, file = kind.new_url(), tmp_path / "out.jsonl"
+    note = file.with_name("out.jsonl.position")
     with tenants_of(url) as tenants:
         made = fill(tenants)
-    assert command(url, "export", str(file), "--project", "mine") == 0
+    export = ("export", str(file), "--project", "mine", "--shape", shape)
+    assert command(url, *export) == 0
+    assert file.stat().st_mode & 0o077 == 0
     whole = file.read_bytes()
-    size = whole.index(b"\n") + 1
-    file.write_bytes(whole[: size + 50])  # killed in the middle of the second line, after a mark
-    file.with_name("raw.jsonl.position").write_text(json.dumps([made[0], size]))
+    n_lines = 1 if shape == "raw" else 2  # of one completion, which has two choices
+    size = len(b"".join(whole.splitlines(keepends=True)[:n_lines]))
+    what: dict[str, Any] = {"shape": shape, "project": "mine", "model": None, "metadata": []}
+    for size_bytes, after in (
+        (size, made[0]),
+        (0, None),
+    ):  # killed behind a mark in the middle of a line, and before any
+        file.write_bytes(whole[: size + 50])
+        note.write_text(json.dumps({"of": what, "after": after, "bytes": size_bytes}))
+        assert command(url, *export) == 0
+        assert file.read_bytes() == whole
+        assert list(tmp_path.glob("out*")) == [file]
+    for of, size_bytes, reason in ((what | {"project": "others"}, 0, "another export"), (what, 10**6, "shorter")):
+        note.write_text(json.dumps({"of": of, "after": None, "bytes": size_bytes}))
+        assert command(url, *export) == 1
+        assert reason in capsys.readouterr().err
+        assert file.read_bytes() == whole
+
+
+def test_an_export_that_is_killed_goes_on(tmp_path: Path, command: Command) -> None:
+    kind = KindOfDatabase(lambda: f"sqlite:///{tmp_path}/x.db", None)
+    url, file, again = kind.new_url(), tmp_path / "out.jsonl", tmp_path / "again.jsonl"
+    with tenants_of(url) as tenants:
+        fill(tenants)
+    rows = "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) "
+    places = "SELECT 'mine', 'chatcmpl-' || i, created, model, '{}', replace(document, id, 'chatcmpl-' || i) "
+    kind.query(
+        url,
+        f"INSERT INTO completions (project, id, created, model, metadata, document) {rows}{places}"
+        "FROM completions, n WHERE sequence = 1",
+    )
+    environment = os.environ | {"COMPLETIONIST_STORE__URL": url}
+    arguments = [sys.executable, "-m", "completionist", "export", str(file), "--project", "mine"]
+    with subprocess.Popen(arguments, env=environment) as process:
+        eventually(lambda: file.exists() and file.stat().st_size > 500_000)
+        process.kill()
+    assert file.with_name("out.jsonl.position").exists()
     assert command(url, "export", str(file), "--project", "mine") == 0
-    assert file.read_bytes() == whole
-    assert list(tmp_path.glob("raw*")) == [file]
+    assert command(url, "export", str(again), "--project", "mine") == 0
+    assert file.read_bytes() == again.read_bytes()
 
 
 def test_the_shapes_of_training_and_evaluation(
@@ -196,35 +240,123 @@ def test_the_shapes_of_training_and_evaluation(
     assert [line["sample"]["output_text"] for line in lines["evaluation"]] == ["High water"] * 2
 
 
+@pytest.mark.parametrize("shape", ["fine-tuning", "evaluation"])
+def test_lines_for_training_and_evaluation_come_in_again(
+    kind: KindOfDatabase, command: Command, tmp_path: Path, shape: str
+) -> None:
+    """The conversations, the answers, tools and metadata; of an evaluation what else it says."""
+    source, target = kind.new_url(), kind.new_url()
+    file, again = tmp_path / "out.jsonl", tmp_path / "again.jsonl"
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    with tenants_of(source) as tenants:
+        tenants.store(n=2, tools=tools, tool_choice="none", metadata={"k": "v"})
+        tenants.store(messages=[{"role": "user", "content": [{"type": "text", "text": "a\0"}], "name": "n"}])
+        before = [one.to_dict() for one in tenants.mine.chat.completions.list()]
+    export = ("export", "--project", "mine", "--shape", shape)
+    assert command(source, *export, str(file)) == 0
+    bring = ("import", str(file), "--project", "mine", "--model", "m")
+    assert command(target, *bring) == command(target, *bring) == command(target, "db", "check") == 0
+    assert command(target, *export, str(again)) == 0
+    assert again.read_bytes() == file.read_bytes()
+    with tenants_of(target) as tenants:
+        found = list(tenants.mine.chat.completions.list())
+        if shape == "evaluation":
+            lost = {"request_id": None, "system_fingerprint": "", "tool_choice": None}
+            assert [one.to_dict() for one in found] == [one | lost for one in before]
+
+
+RAW: dict[str, Any] = {
+    "completion": {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "metadata": {}, "usage": {},
+        "tools": None, "choices": [{"index": 0, "finish_reason": "stop", "message": {
+            "role": "assistant", "content": "x", "refusal": None, "tool_calls": None, "function_call": None}}],
+    },
+    "messages": [{"role": "user", "content": "?", "content_parts": None}],
+}  # fmt: skip
+HELLO = {"role": "user", "content": "?"}
+
+
+def raw_but(**fields: Any) -> str:
+    return json.dumps(RAW | {"completion": RAW["completion"] | fields})
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         ("{", "no completion"),
         ("[]", "no completion"),
-        ('{"completion":{"id":"../x","created":1,"model":"m","metadata":{}},"messages":[{}]}', "no completion"),
-        ('{"completion":{"id":"chatcmpl-1","created":-1,"model":"m","metadata":{}},"messages":[{}]}', "no completion"),
-        ('{"completion":{"id":"chatcmpl-1","created":1,"model":"m","metadata":{}},"messages":[]}', "no completion"),
-        (
-            '{"completion":{"id":"chatcmpl-1","created":1,"model":"m","metadata":{"a":1}},"messages":[{}]}',
-            "no completion",
-        ),
-        (
-            '{"completion":{"id":"chatcmpl-1","created":1,"model":"m","metadata":{"'
-            + "k" * 65
-            + '":""}},"messages":[{}]}',
-            "too long",
-        ),
+        (raw_but(id="../x"), "no completion"),
+        (raw_but(created=-1), "no completion"),
+        (raw_but(choices=[]), "no completion"),
+        (raw_but(choices=[{"index": 0, "message": {}, "finish_reason": "stop"}]), "no completion"),
+        (json.dumps(RAW | {"messages": []}), "no completion"),
+        (json.dumps(RAW | {"messages": [{}]}), "no completion"),
+        (raw_but(metadata={"a": 1}), "no completion"),
+        (raw_but(metadata={"k" * 65: ""}), "too long"),
+        (json.dumps({"messages": [HELLO]}), "no completion"),
+        (json.dumps({"messages": [HELLO, HELLO]}), "not the assistant's"),
+        (json.dumps({"messages": [{"role": "foo"}, HELLO]}), "messages[0].role"),
+        (json.dumps({"messages": [HELLO, HELLO], "weight": 1}), "weight"),
+        (json.dumps({"item": {"input": []}, "sample": {"output_text": ""}}), "no completion"),
+        (json.dumps({"item": {"input": [HELLO]}, "sample": {"output_text": 1}}), "no completion"),
     ],
 )
 def test_a_line_that_is_no_completion_is_named(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, reason: str
 ) -> None:
-    file = tmp_path / "bad.jsonl"
-    file.write_text("\n" + line)
-    assert command(f"sqlite:///{tmp_path}/x.db", "import", str(file)) == 1
+    """What stands before it is there."""
+    url, file = f"sqlite:///{tmp_path}/x.db", tmp_path / "bad.jsonl"
+    judged = {"item": {"input": [HELLO]}, "sample": {"id": "chatcmpl-3", "output_text": "x"}}
+    file.write_text("\n".join([raw_but(id="chatcmpl-2"), "", json.dumps(judged), line]))
+    assert command(url, "import", str(file), "--model", "m") == 1
     message = capsys.readouterr().err
-    assert message.startswith("completionist: line 2: ")
+    assert message.startswith("completionist: line 4: ")
     assert reason in message
+    assert command(url, "export", "-") == 0
+    assert "2 completions" in capsys.readouterr().err
+
+
+def test_a_line_that_names_no_model_wants_one(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tuning.jsonl"
+    file.write_text(json.dumps({"messages": [HELLO, {"role": "assistant", "content": "x"}]}))
+    assert command(f"sqlite:///{tmp_path}/x.db", "import", str(file)) == 1
+    assert "--model" in capsys.readouterr().err
+
+
+def test_what_was_deleted_may_come_in_again(kind: KindOfDatabase, command: Command, tmp_path: Path) -> None:
+    """And be deleted, and swept; but not into another project."""
+    url, file = kind.new_url(), tmp_path / "raw.jsonl"
+    with tenants_of(url) as tenants:
+        made = fill(tenants)
+        assert command(url, "export", str(file), "--project", "mine") == 0
+        for _ in range(2):
+            for id_ in made[:-1]:
+                tenants.mine.chat.completions.delete(id_)
+            assert command(url, "import", str(file), "--project", "mine") == 0
+            assert set(tenants.listed()) == set(made)
+        month_s = 31 * 86_400
+        for table in ("completions", "completion_metadata"):
+            kind.query(url, f"UPDATE {table} SET created = created - {month_s}")  # noqa: S608 (tables of ours)
+        tenants.server.on_loop(tenants.server.store.sweep())
+        assert kind.count(url, "completions") == 0
+        assert command(url, "import", str(file), "--project", "mine") == 0
+        assert command(url, "import", str(file), "--project", "others") == 1
+
+
+def test_a_schema_that_is_not_taken_is_one_line(
+    kind: KindOfDatabase, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is the server started."""
+    url = kind.new_url()
+    kind.query(url, "CREATE TABLE files (notes TEXT)")
+    assert command(url, "db", "migrate") == command(url, "serve", "--scripted", "--port", "0") == 1
+    for line in capsys.readouterr().err.strip().splitlines():
+        assert "files" in line
+        assert "storage unavailable" in line or line.startswith("completionist: the database cannot be brought")
+    kind.query(url, "SELECT notes FROM files")
+    kind.query(url, "CREATE TABLE completions (x INTEGER)")  # nothing of the new schema stayed
 
 
 def test_a_database_of_a_newer_version_is_refused(kind: KindOfDatabase, command: Command) -> None:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import openai
+import psycopg
 import pytest
 
+from completionist.store.sql import completions as completions_module
+from completionist.store.sql import store as store_module
 from tests.store.databases import KindOfDatabase
 from tests.store.tenants import COMPLETIONS, FAILING_TOKENS, HELD_TOKENS, KEY, Tenants, tenants_of
 from tests.support import raw
 from tests.support.ask import ask, ask_streamed
+from tests.support.postgres import Postgres
 from tests.support.server import MODEL, eventually
 
 AUTHORIZATION = f"Authorization: Bearer {KEY}"
@@ -68,7 +72,7 @@ def test_a_streamed_answer_is_stored_when_its_end_is_seen(tenants: Tenants) -> N
     stream.close()
 
 
-def test_what_is_not_asked_for_or_not_complete_is_not_stored(tenants: Tenants) -> None:
+def test_row_48_what_is_not_asked_for_or_not_complete_is_not_stored(tenants: Tenants) -> None:
     ask(tenants.mine)
     ask(tenants.mine, store=False)
     for way in (ask, ask_streamed):
@@ -319,3 +323,97 @@ def test_what_has_expired_is_swept(tenants: Tenants, kind: KindOfDatabase) -> No
     tenants.server.on_loop(tenants.server.store.sweep())
     assert kind.query(tenants.url, f"SELECT id FROM completions WHERE id IN ('{id_}', '{kept.id}')") == [(kept.id,)]  # noqa: S608
     assert kind.count(tenants.url, "completion_messages") == kind.count(tenants.url, "completion_metadata") == 1
+
+
+def test_row_3_nul_comes_back_unchanged(tenants: Tenants) -> None:
+    """PostgreSQL's text refuses it."""
+    text, astral = "zero\0width", "\U0001f30a"
+    messages = [
+        {"role": "user", "content": text, "name": "n"},
+        {"role": "user", "content": [{"type": "text", "text": text}]},
+    ]
+    (created,) = tenants.store(messages=messages, metadata={f"k\0{astral}": text}, user=f"{text}{astral}")
+    stored = raw.json_of(get(tenants, f"{COMPLETIONS}/{created.id}"))
+    assert (stored["metadata"], stored["input_user"]) == ({f"k\0{astral}": text}, f"{text}{astral}")
+    assert [message.content for message in tenants.mine.chat.completions.messages.list(created.id)] == [text, text]
+    assert tenants.listed(metadata={f"k\0{astral}": text}) == [created.id]
+    assert tenants.mine.chat.completions.update(created.id, metadata={"a": text}).metadata == {"a": text}
+
+
+def test_messages_are_shown_as_they_were_sent(tenants: Tenants) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{"}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    parts = [
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b", "prompt_cache_breakpoint": {"mode": "explicit"}},
+    ]
+    (created,) = tenants.store(
+        messages=[
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": parts, "name": "ann"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "x", "tool_call_id": "call_1"},
+            {"role": "assistant", "content": None, "refusal": "no"},
+            {"role": "user", "content": "?"},
+        ],
+        tools=tools,
+        tool_choice="none",
+        response_format={"type": "text"},
+    )
+    plain: dict[str, Any] = {"refusal": None, "name": None, "content_parts": None}
+    expected = [
+        plain | {"role": "system", "content": "s"},
+        plain | {"role": "user", "content": "a\nb", "name": "ann", "content_parts": parts},
+        plain | {"role": "assistant", "content": None, "tool_calls": [call]},
+        plain | {"role": "tool", "content": "x", "tool_call_id": "call_1"},
+        plain | {"role": "assistant", "content": None, "refusal": "no"},
+        plain | {"role": "user", "content": "?"},
+    ]
+    page = raw.json_of(get(tenants, f"{COMPLETIONS}/{created.id}/messages"))
+    assert page["data"] == [message | {"id": f"{created.id}-{i}"} for i, message in enumerate(expected)]
+    stored = raw.json_of(get(tenants, f"{COMPLETIONS}/{created.id}"))
+    assert (stored["tools"], stored["tool_choice"], stored["response_format"]) == (tools, "none", {"type": "text"})
+
+
+def test_what_another_server_sweeps_is_left_to_it(postgres: Postgres) -> None:
+    """In SQLite one writes at a time."""
+    kind = KindOfDatabase(postgres.new_database, postgres)
+    url = kind.new_url()
+    with tenants_of(url) as tenants, psycopg.connect(url) as other:
+        id_ = expired(tenants, kind)
+        other.execute("SELECT 1 FROM completions FOR UPDATE")
+        tenants.server.on_loop(tenants.server.store.sweep())
+        assert kind.query(url, "SELECT id FROM completions") == [(id_,)]
+        other.rollback()
+        tenants.server.on_loop(tenants.server.store.sweep())
+        assert kind.count(url, "completions") == 0
+
+
+def test_a_sweep_that_fails_is_tried_again(kind: KindOfDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stopped it."""
+    monkeypatch.setattr(store_module, "_SWEEP_S", 0.05)
+    url = kind.new_url()
+    with tenants_of(url) as tenants:
+        (made,) = tenants.store()
+        place = f"SELECT id, project, created, sequence, 9999999999 FROM completions WHERE id = '{made.id}'"  # noqa: S608
+        kind.query(url, f"INSERT INTO deleted_completions {place}")
+        expire(tenants, kind, made.id)  # it cannot have a place twice
+        eventually(lambda: tenants.server.log_lines(event="a chore failed"))
+        kind.query(url, "DELETE FROM deleted_completions")
+        eventually(lambda: kind.count(url, "completions") == 0)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_ends_where_it_gets_long(
+    tenants: Tenants, order: Literal["asc", "desc"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions_module, "_PAGE_BYTES", 2500)
+    messages = [{"role": "user", "content": "x" * 900}] * 8
+    ids = [completion.id for completion in tenants.store(7, messages=messages)]
+    page = tenants.mine.chat.completions.list(limit=6, order=order)
+    assert page.has_more
+    assert 0 < len(page.data) < 6
+    assert tenants.listed(limit=6, order=order) == (ids if order == "asc" else ids[::-1])
+    said = tenants.mine.chat.completions.messages.list(ids[0], order=order)
+    assert 0 < len(said.data) < 8
+    assert len(list(said)) == 8

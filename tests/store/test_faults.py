@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import openai
@@ -17,8 +17,9 @@ import pysqlite3
 import pytest
 
 from completionist.settings import Settings, StoreSettings
+from completionist.store.sql import store as store_module
 from tests.store.cut import cut_way
-from tests.store.databases import KindOfDatabase
+from tests.store.databases import KindOfDatabase, Loss
 from tests.store.tenants import COMPLETIONS, KEY, Tenants, tenants_of
 from tests.support import raw
 from tests.support.postgres import Postgres
@@ -26,35 +27,6 @@ from tests.support.process import server_process, short
 from tests.support.server import eventually
 
 AUTHORIZATION = f"Authorization: Bearer {KEY}"
-
-Loss = Callable[[str], AbstractContextManager[None]]
-
-
-@contextmanager
-def moved_away(url: str) -> Iterator[None]:
-    file = Path(url.removeprefix("sqlite:///"))
-    elsewhere = file.rename(file.with_suffix(".elsewhere"))
-    yield
-    assert not file.exists()
-    elsewhere.rename(file)
-
-
-@pytest.fixture
-def lost(kind: KindOfDatabase, request: pytest.FixtureRequest) -> Loss:
-    """Takes a database away and brings it back."""
-    if not kind.is_postgres:
-        return moved_away
-    postgres: Postgres = request.getfixturevalue("postgres")
-
-    @contextmanager
-    def stopped(_: str) -> Iterator[None]:
-        postgres.stop()
-        try:
-            yield
-        finally:
-            postgres.start()
-
-    return stopped
 
 
 def create(tenants: Tenants, **fields: object) -> raw.Reply:
@@ -161,6 +133,77 @@ def test_row_54_a_slow_database_is_waited_for(postgres: Postgres) -> None:
 SLOW_INSERTS = """
 CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END' LANGUAGE plpgsql;
 CREATE TRIGGER slow BEFORE INSERT ON completions FOR EACH ROW EXECUTE FUNCTION slow()
+"""
+
+
+def test_row_54_tables_that_are_taken_away(kind: KindOfDatabase) -> None:
+    """By a restore that is under way, say. It is nobody's mistake here, and mends itself."""
+    url = kind.new_url()
+    with tenants_of(url) as tenants:
+        tenants.store()
+        kind.query(url, "ALTER TABLE completions RENAME TO elsewhere")
+        check_unavailable(create(tenants, store=True))
+        check_unavailable(raw.send(tenants.server.port, raw.request("GET", COMPLETIONS, AUTHORIZATION)))
+        assert create(tenants).status == 200
+        kind.query(url, "ALTER TABLE elsewhere RENAME TO completions")
+        eventually(lambda: is_stored(tenants))
+        assert len(tenants.listed()) == 2
+
+
+def test_row_54_a_database_that_only_reads(postgres: Postgres) -> None:
+    url, elsewhere = postgres.new_database(), postgres.new_database()
+    name = url.partition("?")[0].rpartition("/")[2]
+
+    def set_read_only(mode: str) -> None:
+        """For connections from now on; those that there are end."""
+        postgres.query(elsewhere, f"ALTER DATABASE {name} SET default_transaction_read_only = {mode}")
+        ours = f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 (a name of ours)
+        postgres.query(elsewhere, f"SELECT pg_terminate_backend(pid) FROM ({ours})")  # noqa: S608 (as above)
+
+    with tenants_of(url) as tenants:
+        (known,) = tenants.store()
+        set_read_only("on")
+        assert tenants.listed() == [known.id]
+        check_unavailable(create(tenants, store=True))
+        assert readiness(tenants) == "unavailable"
+        set_read_only("off")
+        eventually(lambda: is_stored(tenants))
+
+
+def test_row_54_a_database_that_hangs(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are stopped, so that none of its own time limits are kept."""
+    monkeypatch.setattr(store_module, "_MAX_WAIT_S", 0.3)
+    monkeypatch.setattr(store_module, "_MAX_CALL_S", 0.3)
+    with tenants_of(postgres.new_database()) as tenants:
+        tenants.store()
+        with postgres.frozen():
+            for _ in range(6):  # there are four threads
+                check_unavailable(create(tenants, store=True))
+            assert create(tenants).status == 200
+        eventually(lambda: is_stored(tenants))
+
+
+@pytest.mark.parametrize("table", ["completions", "completion_messages", "completion_metadata", "idempotency_keys"])
+def test_row_55_a_database_whose_disk_is_full_at_every_table(postgres: Postgres, table: str) -> None:
+    url = postgres.new_database()
+    with tenants_of(url) as tenants:
+        tenants.store(metadata={"a": "1"}, extra_headers={"Idempotency-Key": "first"})
+        postgres.query(url, FULL.format(table=table))
+        for _ in range(2):
+            with pytest.raises(openai.InternalServerError) as caught:
+                tenants.store(metadata={"a": "1"}, extra_headers={"Idempotency-Key": "second"})
+            assert (caught.value.status_code, caught.value.code) == (503, "storage_unavailable")
+        for each in ("completions", "completion_messages", "completion_metadata"):
+            assert postgres.query(url, f"SELECT count(*) FROM {each}") == "1"  # noqa: S608 (tables of ours)
+        postgres.query(url, f"DROP TRIGGER full_disk ON {table}")
+        tenants.store(metadata={"a": "1"}, extra_headers={"Idempotency-Key": "second"})
+        assert len(tenants.listed(metadata={"a": "1"})) == 2
+
+
+FULL = """
+CREATE FUNCTION refuse() RETURNS trigger AS
+  'BEGIN RAISE EXCEPTION ''could not extend file'' USING ERRCODE = ''disk_full''; END' LANGUAGE plpgsql;
+CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()
 """
 
 

@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -99,8 +100,10 @@ def holds_just(directory: Path, ids: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("n_rounds", [2, pytest.param(60, marks=[pytest.mark.large, pytest.mark.timeout(1800)])])
-def test_killed_at_any_moment(kind: KindOfDatabase, tmp_path: Path, n_rounds: int) -> None:
-    directory, told = tmp_path / "files", dict[str, str | None]()
+def test_row_53_killed_at_any_moment_of_an_upload(
+    kind: KindOfDatabase, tmp_path: Path, n_rounds: int, record_property: Callable[[str, object], None]
+) -> None:
+    directory, told, n_told = tmp_path / "files", dict[str, str | None](), 0
     settings = settings_of(kind.new_url(), directory)
     for _ in range(n_rounds):
         with server_process(settings=settings) as server:
@@ -121,4 +124,6 @@ def test_killed_at_any_moment(kind: KindOfDatabase, tmp_path: Path, n_rounds: in
             eventually(partial(holds_just, directory, set(listed)))
             for id_ in listed:
                 client.files.delete(id_)
+            n_told += len(told)
             told.clear()
+    record_property("kills, uploads seen", (n_rounds, n_told))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.store.databases import KindOfDatabase
+from tests.store.databases import KindOfDatabase, Loss
 from tests.store.tenants import COMPLETIONS, FAILING_TOKENS, HELD_TOKENS, KEY, OTHER_KEY, Tenants, tenants_of
 from tests.support import raw
 from tests.support.server import eventually
@@ -103,6 +103,59 @@ def test_updates_and_deletions_are_repeated_too(tenants: Tenants) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256, "é"])
 def test_a_key_has_1_to_255_characters(tenants: Tenants, key: str) -> None:
     assert send(tenants, key, raw.chat()).status == 400
+
+
+def test_row_51_a_claim_that_nobody_holds_is_taken_by_one(tenants: Tenants, kind: KindOfDatabase) -> None:
+    """However many come for it at once, after a crash say: one of them runs."""
+    for number in range(8):
+        body = raw.chat(store=True, metadata={"n": str(number)})
+        first = send(tenants, f"left-{number}", body)
+        tenants.mine.chat.completions.delete(raw.json_of(first)["id"])
+        kind.query(tenants.url, "UPDATE idempotency_keys SET answer = NULL")
+        before = tenants.server.metric("generation_tokens_total")
+        with ThreadPoolExecutor(6) as pool:
+            replies = list(pool.map(send, [tenants] * 6, [f"left-{number}"] * 6, [body] * 6))
+        answers = {json.loads(reply.body)["id"] for reply in replies if reply.status == 200}
+        assert {reply.error["code"] for reply in replies if reply.status != 200} <= {"idempotency_key_in_use"}
+        assert tenants.listed(metadata={"n": str(number)}) == list(answers)
+        n_tokens = raw.json_of(first)["usage"]["completion_tokens"]
+        assert tenants.server.metric("generation_tokens_total") == before + n_tokens
+
+
+def test_row_51_a_claim_that_could_not_be_given_back_is_free(kind: KindOfDatabase, lost: Loss) -> None:
+    """The database went while the request was under way, and is there again when it is repeated."""
+    url, body = kind.new_url(), raw.chat(store=True, max_completion_tokens=HELD_TOKENS)
+    with tenants_of(url) as tenants:
+        with raw.connection(tenants.server.port) as connection:
+            connection.sendall(raw.request("POST", COMPLETIONS, AUTHORIZATION, "Idempotency-Key: lost", body=body))
+            eventually(lambda: tenants.server.engine.stats.running)
+            with lost(url):
+                connection.close()
+                eventually(lambda: not tenants.server.metric("storage_available"))
+        eventually(lambda: send(tenants, "another", raw.chat(store=True)).status == 200)
+        assert kind.count(url, "idempotency_keys") == 2
+        tenants.server.on_loop(tenants.server.store.renew())  # keeps what is under way, and nothing else
+        assert send(tenants, "lost", raw.chat(store=True)).status == 200
+        assert len(tenants.listed()) == 2
+
+
+def test_a_claim_is_kept_while_its_request_is_under_way(tenants: Tenants, kind: KindOfDatabase) -> None:
+    body = raw.chat(store=True, max_completion_tokens=HELD_TOKENS)
+    with raw.connection(tenants.server.port) as connection:
+        connection.sendall(raw.request("POST", COMPLETIONS, AUTHORIZATION, "Idempotency-Key: kept", body=body))
+        eventually(lambda: tenants.server.engine.stats.running)
+        kind.query(tenants.url, "UPDATE idempotency_keys SET expires = 1 WHERE key = 'kept'")
+        tenants.server.on_loop(tenants.server.store.renew())
+        assert send(tenants, "kept", body).status == 409
+    eventually(lambda: not tenants.server.engine.stats.running)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_key_on_a_path_of_any_length(tenants: Tenants, method: str) -> None:
+    body = b'{"metadata":{}}' if method == "POST" else b""
+    for id_ in ("chatcmpl-" + "x" * 6000, "x" * 3000, "chatcmpl-" + "x" * 65, "chatcmpl-%00"):
+        assert send(tenants, "long", body, path=f"{COMPLETIONS}/{id_}", method=method).status == 404
+    assert tenants.server.metric("storage_available") == 1
 
 
 def test_a_key_outlives_its_server_and_its_claim_does_not(kind: KindOfDatabase) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -16,11 +19,16 @@ import pytest
 from completionist.settings import Settings, StoreSettings
 from tests.store.databases import KindOfDatabase
 from tests.support.ask import ask, ask_streamed
-from tests.support.process import ServerProcess, server_process, short
-from tests.support.server import MODEL
+from tests.support.process import ServerProcess, server_process, short, slow
+from tests.support.server import eventually
 
 N_CLIENTS = 4
-ROUNDS = [pytest.param(4), pytest.param(200, marks=[pytest.mark.large, pytest.mark.timeout(3600)])]
+LONG = [pytest.mark.large, pytest.mark.timeout(1200)]
+ROUNDS = [pytest.param(2, id="2"), *(pytest.param(50, marks=LONG, id=f"50-{piece}") for piece in range(4))]
+"""The long loop is cut into pieces, each with a database of its own."""
+
+
+RUNNING = re.compile(rb"^completionist_num_requests_running.* 6[.]0$", re.MULTILINE)
 
 
 class Ledger:
@@ -70,7 +78,9 @@ class Ledger:
 
 
 @pytest.mark.parametrize("n_rounds", ROUNDS)
-def test_row_53_killed_at_any_moment(kind: KindOfDatabase, n_rounds: int) -> None:
+def test_row_53_killed_at_any_moment(
+    kind: KindOfDatabase, n_rounds: int, record_property: Callable[[str, object], None]
+) -> None:
     url, ledger = kind.new_url(), Ledger()
     settings = Settings(store=StoreSettings(url=url))
     for number in range(n_rounds):
@@ -91,6 +101,7 @@ def test_row_53_killed_at_any_moment(kind: KindOfDatabase, n_rounds: int) -> Non
     check(ledger, settings)
     assert ledger.told
     n_rows = kind.count(url, "completions")
+    record_property("kills, answers seen, rows", (n_rounds, len(ledger.told), n_rows))
     assert kind.count(url, "completion_messages") == n_rows
     if not kind.is_postgres:
         with closing(pysqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
@@ -102,29 +113,64 @@ def check(ledger: Ledger, settings: Settings) -> None:
         ledger.check(client)
 
 
-def test_a_killed_request_with_a_key_is_answered_once(kind: KindOfDatabase) -> None:
-    """Whether the answer was committed before the end or not."""
-    url = kind.new_url()
-    settings = Settings(store=StoreSettings(url=url))
-    headers = {"Idempotency-Key": "once"}
+@pytest.mark.parametrize("n_rounds", [pytest.param(1), pytest.param(60, marks=LONG)])
+def test_row_51_a_killed_request_with_a_key_is_answered_once(kind: KindOfDatabase, n_rounds: int) -> None:
+    """Whether the answer was committed before the end or not, and however many ask again at once."""
+    settings = Settings(store=StoreSettings(url=kind.new_url()))
+    key = ""
+    for number in range(n_rounds + 1):
+        with server_process(short, settings) as server, client_of(server) as client, ThreadPoolExecutor(4) as pool:
+            if key:
+                answers = set(pool.map(ask_or_lose, [client] * 8, [key] * 8)) - {None}
+                assert [found.id for found in client.chat.completions.list(metadata={"key": key})] == list(answers)
+            if number < n_rounds:
+                key = f"once-{number}"
+                asking = pool.submit(ask_or_lose, client, key)
+                time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 (any moment)
+                server.process.kill()
+                asking.result()
+
+
+@pytest.mark.parametrize("n_signals", [1, pytest.param(2, marks=pytest.mark.large)])
+def test_row_56_what_ends_before_the_server_does_is_stored(kind: KindOfDatabase, n_signals: int) -> None:
+    """The first signal lets answers end, the second cuts them off: they are stored whole, or not at all."""
+    settings = Settings(store=StoreSettings(url=kind.new_url()))
+    with server_process(slow, settings) as server, client_of(server) as client, ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask_for_all, client, is_streamed=number % 2 == 0) for number in range(6)]
+        eventually(lambda: RUNNING.search(metrics(server)))
+        for _ in range(n_signals):
+            server.process.terminate()
+            time.sleep(0.1)
+        seen = {each.result() for each in asking}
+        assert (server.wait()[0] == 0) == (n_signals == 1)
+    assert (None in seen, len(seen)) == ((False, 6) if n_signals == 1 else (True, 1))
     with server_process(short, settings) as server, client_of(server) as client:
-        asking = threading.Thread(target=ask_and_lose, args=(client, headers))
-        asking.start()
-        time.sleep(random.uniform(0.01, 0.2))  # noqa: S311 (any moment)
-        server.process.kill()
-        asking.join()
-    with server_process(short, settings) as server, client_of(server) as client:
-        answers = [ask(client, store=True, extra_headers=headers).id for _ in range(2)]
-        assert answers[0] == answers[1]
-        assert [completion.id for completion in client.chat.completions.list(model=MODEL)] == answers[:1]
+        found = list(client.chat.completions.list())
+        assert {completion.id for completion in found} == seen - {None}
+        assert {completion.choices[0].message.content for completion in found} <= {"High water"}
 
 
 def client_of(server: ServerProcess) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0)
 
 
-def ask_and_lose(client: openai.OpenAI, headers: dict[str, str]) -> None:
+def ask_or_lose(client: openai.OpenAI, key: str) -> str | None:
+    """The id of the answer; None where the server went first, or another one asks with the same key."""
     try:
-        ask(client, store=True, extra_headers=headers)
+        return ask(client, store=True, metadata={"key": key}, extra_headers={"Idempotency-Key": key}).id
+    except (openai.ConflictError, openai.APIConnectionError):
+        return None
+
+
+def ask_for_all(client: openai.OpenAI, *, is_streamed: bool) -> str | None:
+    """The id of an answer that is stored; None where it ended in an error."""
+    try:
+        return ask_streamed(client, store=True)[-1].id if is_streamed else ask(client, store=True).id
     except openai.APIError:
-        return
+        return None
+
+
+def metrics(server: ServerProcess) -> bytes:
+    with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+        text: bytes = answer.read()
+    return text

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -16,6 +18,7 @@ from completionist.store.sql.migrate import migrate, revision
 from completionist.store.sql.schema import metadata
 from completionist.store.sql.tables import REVISION
 from tests.store.databases import KindOfDatabase
+from tests.store.tenants import tenants_of
 
 MIGRATIONS = Path(database_module.__file__).parent / "migrations"
 
@@ -30,6 +33,37 @@ def test_migrations_make_the_tables_that_the_code_knows(kind: KindOfDatabase) ->
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     database.close()
+
+
+REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
+
+
+@pytest.mark.parametrize("released", REVISIONS)
+def test_every_schema_that_was_released_is_brought_up_with_what_it_holds(kind: KindOfDatabase, released: str) -> None:
+    url = kind.new_url()
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, released)
+    kind.query(url, OLD_COMPLETION)
+    kind.query(url, 'INSERT INTO completion_messages VALUES (1, 0, \'{"role":"user","content":"?"}\')')
+    assert migrate(database) == released
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+    with tenants_of(url, retention_days=0) as tenants:
+        assert tenants.listed() == ["chatcmpl-old"]
+        assert [message.content for message in tenants.mine.chat.completions.messages.list("chatcmpl-old")] == ["?"]
+        tenants.mine.chat.completions.update("chatcmpl-old", metadata={"a": "1"})
+        assert tenants.store()[0].id in tenants.listed()
+
+
+OLD_COMPLETION = """
+INSERT INTO completions (project, id, created, model, metadata, document) VALUES
+('mine', 'chatcmpl-old', 1, 'm', '{}', '{"id":"chatcmpl-old","created":1,"model":"m","choices":[]}')
+"""
 
 
 def test_many_starts_at_once_migrate_once(kind: KindOfDatabase) -> None:

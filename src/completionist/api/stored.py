@@ -6,12 +6,14 @@ from typing import Literal
 
 import msgspec
 
+from completionist import ids
 from completionist.api.exchange import Exchange
 from completionist.api.idempotency import claimed, read_attempt
 from completionist.api.limits import read_json_body
 from completionist.api.lists import encode_list
 from completionist.api.query import Pairs, pairs, read_filters, read_page
 from completionist.api.services import Services
+from completionist.errors import CompletionNotFound
 from completionist.store.base import Page, Settled
 from completionist.types.stored import read_metadata
 
@@ -32,7 +34,7 @@ async def list_completions(exchange: Exchange, services: Services) -> None:
 
 
 async def retrieve(exchange: Exchange, services: Services) -> None:
-    item = await services.store.get(exchange.caller.project, exchange.params["completion_id"])
+    item = await services.store.get(exchange.caller.project, _id(exchange))
     await exchange.respond_json(item.json)
 
 
@@ -45,7 +47,7 @@ async def update(exchange: Exchange, services: Services) -> None:
         deadline_s=exchange.receipt_deadline_s,
     )
     metadata = read_metadata(b"".join(parts))
-    id_ = exchange.params["completion_id"]
+    id_ = _id(exchange)
     async with claimed(exchange, services, await read_attempt(exchange, parts)) as claim:
         sent = claim.replay
         if sent is None:
@@ -54,7 +56,7 @@ async def update(exchange: Exchange, services: Services) -> None:
 
 
 async def delete(exchange: Exchange, services: Services) -> None:
-    id_ = exchange.params["completion_id"]
+    id_ = _id(exchange)
     sent = msgspec.json.encode(_Deleted(id=id_))
     async with claimed(exchange, services, await read_attempt(exchange, ())) as claim:
         if claim.replay is None:
@@ -64,9 +66,17 @@ async def delete(exchange: Exchange, services: Services) -> None:
 
 
 async def list_messages(exchange: Exchange, services: Services) -> None:
-    id_ = exchange.params["completion_id"]
-    found = await services.store.messages(exchange.caller.project, id_, _page(pairs(exchange.query)))
+    page = _page(pairs(exchange.query))
+    found = await services.store.messages(exchange.caller.project, _id(exchange), page)
     await exchange.respond_json(encode_list(found))
+
+
+def _id(exchange: Exchange) -> str:
+    """What has not the form of an id never reaches a database. Raises `CompletionNotFound`."""
+    id_ = exchange.params["completion_id"]
+    if not ids.is_completion_id(id_):
+        raise CompletionNotFound(id_)
+    return id_
 
 
 def _page(sent: Pairs) -> Page:

@@ -13,7 +13,7 @@ import typer
 from completionist.cli.configure import read_settings
 from completionist.cli.options import Config, Json
 from completionist.cli.terminal import json_text, megabytes
-from completionist.errors import OperatorError, StorageUnavailable
+from completionist.errors import FileStorageFull, OperatorError, StorageUnavailable
 from completionist.store.directory import FileDirectory
 from completionist.store.sql import contents, copying, inspection, removal
 from completionist.store.sql.database import Database
@@ -27,7 +27,7 @@ app.add_typer(group)
 
 
 class CannotReach(OperatorError):
-    """The database does not answer, or refuses."""
+    """The database, or the directory of files, does not answer or refuses."""
 
 
 @contextmanager
@@ -41,10 +41,10 @@ def opened(config: Path | None, url: str | None = None, *, migrates: bool = Fals
         if migrates:
             bring_up(database)
         yield database
-    except StorageUnavailable as error:
+    except (StorageUnavailable, FileStorageFull) as error:
         reason = str(getattr(error.__cause__, "orig", None) or error.__cause__).partition("\n")[0]
         shown = database.url.render_as_string(hide_password=True)
-        raise CannotReach(f"cannot use the database {shown}: {reason}") from None
+        raise CannotReach(f"cannot use the database {shown}, or its files: {reason}") from None
     finally:
         database.close()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -16,7 +17,8 @@ from completionist.cli.options import Config
 from completionist.errors import CompletionNotFound, OperatorError
 from completionist.store.base import Filters
 from completionist.store.sql.migrate import migrate
-from completionist.store.sql.transfer import Line, Shape, dump, load
+from completionist.store.sql.shapes import Shape
+from completionist.store.sql.transfer import Line, dump, load
 from completionist.types.caller import DEFAULT_PROJECT
 
 app = typer.Typer()
@@ -41,7 +43,8 @@ def export_completions(
     pairs = tuple(_pair(pair) for pair in metadata or ())
     filters = Filters(model=model, metadata=pairs)
     n_lines = 0
-    with opened(config) as database, _output(file) as output:
+    what: dict[str, object] = {"shape": shape, "project": project, "model": model, "metadata": sorted(metadata or ())}
+    with opened(config) as database, _output(file, what) as output:
         migrate(database)
         try:
             for line in dump(database, project, shape, filters, output.after):
@@ -56,16 +59,17 @@ def export_completions(
 
 @app.command("import")
 def import_completions(
-    file: Annotated[Path, typer.Argument(help="A file in the raw shape of an export; - for standard input.")],
+    file: Annotated[Path, typer.Argument(help="Lines in any shape of an export; - for standard input.")],
     *,
     project: Project = DEFAULT_PROJECT,
+    model: Annotated[str | None, typer.Option(help="Whose answers they are, where the lines do not say.")] = None,
     config: Config = None,
 ) -> None:
-    """Store exported completions under their old ids; those that are there already are left, so it can be repeated."""
+    """Store exported completions, under their old ids where they have any; what is there already is left."""
     added = left = 0
     with opened(config) as database, _input(file) as lines:
         migrate(database)
-        for added, left in load(database, project, lines):
+        for added, left in load(database, project, lines, model):
             typer.echo(f"{added} added, {left} were there", err=True)
     typer.echo(f"{added} added, {left} were there")
 
@@ -73,17 +77,30 @@ def import_completions(
 class _Output:
     """A file with a note beside it of how far it has come: the last id, and the size up to its line."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, what: dict[str, object]) -> None:
         self._note = file.with_name(file.name + ".position")
+        self._what = what
         self.after: str | None = None
         size_bytes = 0
-        if self._note.exists() and file.exists():
-            self.after, size_bytes = json.loads(self._note.read_text(encoding="utf-8"))
-        elif file.exists():
-            raise OperatorError(f"{file} is there already: name another file")
-        self._file = file.open("ab")
+        if file.exists():
+            size_bytes = self._read_note(file)
+        else:
+            self._write_note(0)  # it goes on from here wherever it stops
+        self._file = open(file, "ab", opener=_private)  # noqa: SIM115 (a path's own `open` takes no opener)
         self._file.truncate(size_bytes)
         self._n_lines = 0
+
+    def _read_note(self, file: Path) -> int:
+        """How much of the file is whole."""
+        if not self._note.exists():
+            raise OperatorError(f"{file} is there already: name another file")
+        noted = json.loads(self._note.read_text(encoding="utf-8"))
+        if noted["of"] != self._what:
+            raise OperatorError(f"{file} is part of another export: repeat its options, or name another file")
+        if file.stat().st_size < noted["bytes"]:
+            raise OperatorError(f"{file} has become shorter: remove it and its .position, and begin again")
+        self.after = noted["after"]
+        return int(noted["bytes"])
 
     def write(self, line: Line) -> None:
         self._file.write(line.text)
@@ -94,17 +111,22 @@ class _Output:
 
     def _mark(self) -> None:
         self._file.flush()
+        os.fsync(self._file.fileno())
+        self._write_note(self._file.tell())
+
+    def _write_note(self, n_bytes: int) -> None:
         fresh = self._note.with_name(self._note.name + ".new")
-        fresh.write_text(json.dumps([self.after, self._file.tell()]), encoding="utf-8")
+        fresh.write_text(json.dumps({"of": self._what, "after": self.after, "bytes": n_bytes}), encoding="utf-8")
         fresh.replace(self._note)
 
     def finish(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         self._note.unlink(missing_ok=True)
 
     def interrupt(self) -> None:
-        if self.after is not None:
-            self._mark()
+        self._mark()
         self._file.close()
 
 
@@ -117,18 +139,27 @@ class _Pipe:
         sys.stdout.buffer.write(line.text)
 
 
+def _private(path: str, flags: int) -> int:
+    """Conversations are nobody else's."""
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
-def _output(file: Path) -> Iterator[_Output | _Pipe]:
+def _output(file: Path, what: dict[str, object]) -> Iterator[_Output | _Pipe]:
     if str(file) == "-":
         yield _Pipe()
         return
-    output = _Output(file)
     try:
-        yield output
-    except BaseException:
-        output.interrupt()
-        raise
-    output.finish()
+        output = _Output(file, what)
+        try:
+            yield output
+            output.finish()
+        except BaseException:
+            with suppress(OSError):  # the last note holds
+                output.interrupt()
+            raise
+    except OSError as error:
+        raise OperatorError(f"cannot write {file}: {error.strerror}") from None
 
 
 @contextmanager

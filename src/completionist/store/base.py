@@ -6,6 +6,7 @@ been committed; one that raises `StorageUnavailable` has changed nothing that it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -16,6 +17,8 @@ from completionist.types.frozen import FrozenMap
 from completionist.types.request import ChatRequest
 
 T = TypeVar("T")
+
+_attempts = itertools.count(1)
 
 Order = Literal["asc", "desc"]
 
@@ -66,6 +69,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     key: str
     digest: bytes
+    number: int = msgspec.field(default_factory=_attempts.__next__)
+    """No other attempt of this process has it."""
 
 
 class Settled(msgspec.Struct, frozen=True):

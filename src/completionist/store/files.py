@@ -9,7 +9,6 @@ What stops half-way leaves a content without a row, which nobody can see, and wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from completionist.errors import ContentLost, FileStorageFull, FileTooLarge, Sto
 from completionist.log import emit
 from completionist.settings import FileSettings
 from completionist.store.base import Page, Slice
+from completionist.store.chores import survived
 from completionist.store.directory import ContentReader, ContentWriter, FileDirectory
 
 T = TypeVar("T")
@@ -107,6 +107,7 @@ class Files:
         self._threads = ThreadPoolExecutor(_N_THREADS, "files")
         self._sweeping: asyncio.Task[None] | None = None
         self._commits: set[asyncio.Task[StoredFile]] = set()
+        self._orphans_due_s = 0.0
 
     def start(self) -> None:
         self._sweeping = asyncio.create_task(self._sweep_for_ever())
@@ -201,7 +202,9 @@ class Files:
         except BaseException as error:
             if is_sure or not isinstance(error, StorageUnavailable):
                 await self.on_thread(content.discard)
-            raise  # else the row may be there all the same; if it is not, the sweep removes the content
+            else:  # the row may be there all the same; if it is not, the sweep removes the content
+                self._expect_orphans()
+            raise
         finally:
             content.release()
         return file
@@ -211,9 +214,11 @@ class Files:
             yield part
 
     async def _remove_contents(self, *names: str) -> None:
-        with contextlib.suppress(StorageUnavailable):  # they are orphans now
-            for id_ in names:
+        for id_ in names:
+            try:
                 await self.on_thread(partial(self._directory.remove, id_))
+            except StorageUnavailable:  # it is an orphan now
+                self._expect_orphans()
 
     async def _remove_orphan(self, suspect: str) -> None:
         """What nobody holds is looked up once more: its row may have come just before its lock went."""
@@ -223,14 +228,27 @@ class Files:
                     await self.on_thread(partial(self._directory.remove, suspect))
 
     async def _sweep_for_ever(self) -> None:
-        orphans_due_s = 0.0
         while True:
-            with contextlib.suppress(StorageUnavailable):
+            with survived(_logger, "sweep of files"):
                 await self.sweep()
-                if (now_s := asyncio.get_running_loop().time()) >= orphans_due_s:
-                    orphans_due_s = now_s + _ORPHAN_SWEEP_S
-                    await self.sweep_orphans()
+                if self._now_s() >= self._orphans_due_s:
+                    await self._sweep_orphans_in_time()
             await asyncio.sleep(_SWEEP_S)
+
+    async def _sweep_orphans_in_time(self) -> None:
+        self._orphans_due_s = self._now_s() + _ORPHAN_SWEEP_S
+        try:
+            await self.sweep_orphans()
+        except StorageUnavailable:
+            self._expect_orphans()
+            raise
+
+    def _expect_orphans(self) -> None:
+        """There may be some now: to be looked for soon, and not before a row that is on its way has had time to come."""
+        self._orphans_due_s = min(self._orphans_due_s, self._now_s() + _SWEEP_S)
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
 
 
 class Upload:

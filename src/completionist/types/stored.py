@@ -27,8 +27,11 @@ _LINKS = ("tool_calls", "tool_call_id", "function_call", "audio")
 """Present in a stored message where the request's message had them."""
 
 
-def document(request: ChatRequest, completion: ChatCompletion, request_id: str) -> str:
-    """The stored completion as JSON, without its metadata, which can change: `with_metadata` adds them."""
+def document(request: ChatRequest, completion: ChatCompletion, request_id: str | None) -> str:
+    """The stored completion as JSON, without its metadata, which can change: `with_metadata` adds them.
+
+    `request_id`: None for one that did not begin as a request to this server.
+    """
     answer = msgspec.to_builtins(completion)
     for choice in answer["choices"]:
         choice["message"] = {"role": None, "content": None, **_UNUSED_IN_ANSWER, **choice["message"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -38,6 +38,10 @@ from completionist.types.stored import document, input_message, with_id, with_me
 
 _SHOWN = (completions.c.id, completions.c.document, completions.c.metadata)
 _DIGEST_BYTES = 16
+_READ_ROWS = 25
+"""Of a page at once."""
+_PAGE_BYTES = 8 * 2**20
+"""Beyond which a page ends, so that a hundred long answers are not in memory together."""
 
 # Statements of every request are built once: building one takes longer than running it.
 _INSERT = insert(completions)
@@ -142,15 +146,8 @@ def page(connection: Connection, project: str, filters: Filters, page_: Page, re
     direction = [
         column.asc() if page_.order == "asc" else column.desc() for column in (table.c.created, table.c.sequence)
     ]
-    found = places.order_by(*direction).limit(page_.limit + 1).subquery()
-    rows = connection.execute(
-        select(*_SHOWN, completions.c.created, completions.c.sequence)
-        .join(found, found.c.sequence == completions.c.sequence)
-        .limit(page_.limit + 1)
-    ).all()
-    ordered = sorted(rows, key=lambda row: (row.created, row.sequence), reverse=page_.order == "desc")
-    items = (Item(row.id, with_metadata(row.document, row.metadata)) for row in ordered[: page_.limit])
-    return Slice(tuple(items), len(ordered) > page_.limit)
+    found = connection.execute(places.order_by(*direction).limit(page_.limit + 1)).all()
+    return _filled(_shown(connection, [place.sequence for place in found[: page_.limit]]), len(found))
 
 
 def messages(connection: Connection, project: str, id_: str, page_: Page, retention: Retention) -> Slice[Item]:
@@ -163,13 +160,27 @@ def messages(connection: Connection, project: str, id_: str, page_: Page, retent
     ordered = wanted.order_by(position.asc() if page_.order == "asc" else position.desc())
     rows = connection.execute(ordered.limit(page_.limit + 1)).all()
     items = ((f"{id_}-{row.position}", row.message) for row in rows[: page_.limit])
-    return Slice(tuple(Item(item_id, with_id(message, item_id)) for item_id, message in items), len(rows) > page_.limit)
+    return _filled((Item(item_id, with_id(message, item_id)) for item_id, message in items), len(rows))
+
+
+def conversations(connection: Connection, ids_: Sequence[str]) -> dict[str, list[bytes]]:
+    """The input messages of several completions, as they go out."""
+    found: dict[str, list[bytes]] = {id_: [] for id_ in ids_}
+    wanted = (
+        select(completions.c.id, completion_messages.c.position, completion_messages.c.message)
+        .join(completion_messages, completion_messages.c.sequence == completions.c.sequence)
+        .where(completions.c.id.in_(ids_))
+        .order_by(completion_messages.c.sequence, completion_messages.c.position)
+    )
+    for row in connection.execute(wanted):
+        found[row.id].append(with_id(row.message, f"{row.id}-{row.position}"))
+    return found
 
 
 def sweep(connection: Connection, retention: Retention, cursor_s: int, max_rows: int) -> int:
     """Remove up to `max_rows` expired completions, and places of deleted ones older than `cursor_s`; how many."""
     expired = select(completions).where(completions.c.created < retention.oldest()).order_by(completions.c.created)
-    rows = connection.execute(expired.limit(max_rows)).all()
+    rows = connection.execute(expired.limit(max_rows).with_for_update(skip_locked=True)).all()  # others sweep too
     _remove(connection, rows)
     stale = select(deleted_completions.c.id).where(deleted_completions.c.deleted < ids.now_s() - cursor_s)
     names = connection.execute(stale.limit(max_rows)).scalars().all()
@@ -177,9 +188,15 @@ def sweep(connection: Connection, retention: Retention, cursor_s: int, max_rows:
     return max(len(rows), len(names))
 
 
-def known_ids(connection: Connection, ids_: Sequence[str]) -> set[str]:
-    """Those of them that are taken, in whatever project."""
-    return set(connection.execute(select(completions.c.id).where(completions.c.id.in_(ids_))).scalars())
+def owners(connection: Connection, ids_: Sequence[str]) -> dict[str, str]:
+    """The projects of those of them that are taken."""
+    wanted = select(completions.c.id, completions.c.project).where(completions.c.id.in_(ids_))
+    return {row.id: row.project for row in connection.execute(wanted)}
+
+
+def forget_places(connection: Connection, ids_: Sequence[str]) -> None:
+    """Of completions that were deleted, and are to be there again."""
+    connection.execute(delete(deleted_completions).where(deleted_completions.c.id.in_(ids_)))
 
 
 def digest(key: str, value: str) -> bytes:
@@ -190,6 +207,29 @@ def digest(key: str, value: str) -> bytes:
 def searchable(text: str) -> str:
     """`text`, or where PostgreSQL could not hold it one that stands in no row."""
     return "" if "\0" in text else text
+
+
+def _shown(connection: Connection, sequences: Sequence[int]) -> Iterator[Item | None]:
+    """In this order; None for what has just been deleted."""
+    for begin in range(0, len(sequences), _READ_ROWS):
+        wanted = sequences[begin : begin + _READ_ROWS]
+        rows = connection.execute(select(completions.c.sequence, *_SHOWN).where(completions.c.sequence.in_(wanted)))
+        items = {row.sequence: Item(row.id, with_metadata(row.document, row.metadata)) for row in rows}
+        yield from map(items.get, wanted)
+
+
+def _filled(items: Iterable[Item | None], n_found: int) -> Slice[Item]:
+    """A page of them; of `n_found` one more than wanted shows that more follow. Long ones fill a page before its limit."""
+    taken: list[Item] = []
+    n_seen = n_bytes = 0
+    for item in items:
+        n_seen += 1
+        if item is not None:
+            taken.append(item)
+            n_bytes += len(item.json)
+        if n_bytes > _PAGE_BYTES:
+            break
+    return Slice(tuple(taken), n_found > n_seen)
 
 
 def _living(

@@ -6,6 +6,7 @@ What is there already is left, so that a copy that was interrupted goes on; at t
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from completionist.errors import OperatorError
 from completionist.store.sql.database import Database
 from completionist.store.sql.migrate import migrate
 from completionist.store.sql.schema import metadata
-from completionist.store.sql.tables import completions, files, storage_probe
+from completionist.store.sql.tables import storage_probe
 
 _ROWS = 500
 """Held at a time, and committed together."""
@@ -73,9 +74,11 @@ def back_up(database: Database, file: Path) -> int:
         raise OperatorError(f"{file} is there already: name another file")
     part = file.with_name(file.name + ".part")
     part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with database.bare() as connection:
         connection.execute(text("VACUUM INTO :file"), {"file": str(part)})
-    part.chmod(0o600)
+    with part.open("rb") as copied:
+        os.fsync(copied.fileno())
     part.rename(file)
     return file.stat().st_size
 
@@ -118,13 +121,20 @@ def _rows(connection: Connection, table: Table, start: int) -> Any:  # noqa: ANN
 
 def _continue_numbers(connection: Connection) -> None:
     """New rows get numbers behind those that were copied."""
-    for table in (completions, files):
+    for table in tables():
+        if not _numbers_itself(table):
+            continue
         last = connection.execute(select(func.max(table.c.sequence))).scalar()
         if last is not None:
             connection.execute(
                 text("SELECT setval(pg_get_serial_sequence(:name, 'sequence'), :last)"),
                 {"name": table.name, "last": last},
             )
+
+
+def _numbers_itself(table: Table) -> bool:
+    """Whether the database gives its rows their numbers."""
+    return table.primary_key.columns.keys() == ["sequence"] and not table.c.sequence.foreign_keys
 
 
 def _compared(source: Database, target: Database, table: Table) -> Contents:

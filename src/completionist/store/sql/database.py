@@ -26,7 +26,9 @@ _RETRY_S = 0.02
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_MS = 30_000
 _OURS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
-"""What only a mistake in this program can cause."""
+"""What only a mistake in this program can cause, but for the states below."""
+_TAKEN_AWAY = {"42501", "42P01"}
+"""PostgreSQL: a right or a table that was there when the database was opened."""
 
 
 class DatabaseRefused(OperatorError):
@@ -46,6 +48,7 @@ class Database:
         self.has_sound_wal = True
         """False: a SQLite whose write-ahead log can corrupt a database; it runs with the older journal."""
         self._inode: int | None = None
+        self._snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._engine = self._sqlite() if self.is_sqlite else self._postgresql()
 
     @property
@@ -58,7 +61,7 @@ class Database:
         """One snapshot. Raises `StorageUnavailable`."""
         with _translated():
             self._check_file()
-            with self._engine.begin() as connection:
+            with self._engine.connect().execution_options(**self._snapshot) as connection, connection.begin():
                 yield connection
 
     @contextmanager
@@ -196,7 +199,9 @@ def _begin(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except _OURS:
+    except _OURS as error:
+        if getattr(error.orig, "sqlstate", None) in _TAKEN_AWAY:
+            raise StorageUnavailable from error
         raise
     except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
         raise StorageUnavailable from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, or_, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 
 from completionist import ids
 from completionist.errors import FileNotFound, ProjectStorageFull, UnknownCursor
@@ -71,7 +72,7 @@ class FileTable:
         expired = select(files.c.id).where(files.c.expires_at <= now_s).order_by(files.c.expires_at).limit(_SWEPT_ROWS)
         with self._database.writing() as connection:
             connection.execute(delete(deleted_files).where(deleted_files.c.deleted < now_s - _CURSOR_S))
-            names = connection.execute(expired.with_for_update()).scalars().all()
+            names = connection.execute(expired.with_for_update(skip_locked=True)).scalars().all()
             _remove(connection, names)
         return tuple(names)
 
@@ -85,9 +86,13 @@ class FileTable:
         with self._database.writing() as connection:
             name: str | None = connection.execute(select(files_owner.c.name)).scalar()
             if name is None:
-                name = ids.database_name()
-                connection.execute(insert(files_owner).values(id=1, name=name))
+                connection.execute(self._naming().on_conflict_do_nothing())
+                name = connection.execute(select(files_owner.c.name)).scalar_one()
         return name
+
+    def _naming(self) -> Any:  # noqa: ANN401 (each dialect has a type of its own)
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        return dialect.insert(files_owner).values(id=1, name=ids.database_name())
 
 
 def _living(project: str) -> Select[Any]:

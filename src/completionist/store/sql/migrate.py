@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, exc, inspect, text
 
 from completionist.store.sql.database import Database, DatabaseRefused
 from completionist.store.sql.tables import REVISION
@@ -15,7 +15,8 @@ _LOCK = 0x636F6D706C  # any number that no other program takes
 def migrate(database: Database) -> str | None:
     """Apply what is missing and return the revision that was there, None for an empty database.
 
-    Raises `StorageUnavailable`, and `DatabaseRefused` where a newer version of this program wrote the database.
+    Raises `StorageUnavailable`, and `DatabaseRefused` where a newer version of this program wrote the database, or where
+    it does not take the new schema.
     """
     with database.reading() as connection:
         found = revision(connection)
@@ -53,4 +54,17 @@ def _upgrade(connection: Connection, found: str | None) -> None:
             "back to the copy that was made before it was upgraded"
         )
     config.attributes["connection"] = connection
-    command.upgrade(config, REVISION)
+    try:
+        command.upgrade(config, REVISION)
+    except exc.DBAPIError as error:
+        if not _is_refusal(error):
+            raise
+        reason = str(error.orig).partition("\n")[0]
+        raise DatabaseRefused(
+            f"the database cannot be brought from schema {found or 'none'} to {REVISION}, and was left as it is: {reason}"
+        ) from None
+
+
+def _is_refusal(error: exc.DBAPIError) -> bool:
+    """Whether the database understood and would not: it has tables of somebody else's, or this user may make none."""
+    return isinstance(error, exc.ProgrammingError) or getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR"

@@ -16,7 +16,7 @@ def this_process() -> str:
 
 def is_gone(owner: str) -> bool:
     """Whether `owner` has ended. Nothing is known of processes elsewhere: those are taken to run."""
-    place, pid, start = owner.split("/")
+    place, pid, start, *_ = owner.split("/")
     if place != _place():
         return False
     try:

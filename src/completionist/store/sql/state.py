@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from sqlalchemy import delete, insert, literal, select
 
@@ -40,7 +41,12 @@ class State:
             emit(
                 _logger, logging.WARNING, "this SQLite has a faulty write-ahead log: the slower journal is used instead"
             )
-        if (found := migrate(self.database)) != REVISION:
+        try:
+            found = migrate(self.database)
+        except BaseException:
+            self.database.close()
+            raise
+        if found != REVISION:
             emit(_logger, logging.INFO, "database migrated", found=found or "empty", now=REVISION)
 
     def close(self) -> None:
@@ -102,9 +108,9 @@ class State:
         with self.database.reading() as connection:
             return transcripts.get(connection, project, id_)
 
-    def claim(self, attempt: Attempt) -> bytes | None:
+    def claim(self, attempt: Attempt, held: AbstractSet[int]) -> bytes | None:
         with self.database.writing() as connection:
-            return idempotency.claim(connection, attempt)
+            return idempotency.claim(connection, attempt, held)
 
     def settle(self, settled: Settled) -> None:
         with self.database.writing() as connection:
@@ -114,7 +120,7 @@ class State:
         with self.database.writing() as connection:
             idempotency.release(connection, attempt)
 
-    def renew(self) -> None:
-        """Keep the claims of this process."""
+    def renew(self, held: AbstractSet[int]) -> None:
+        """Keep the claims of attempts that are under way."""
         with self.database.writing() as connection:
-            idempotency.renew(connection)
+            idempotency.renew(connection, held)

@@ -12,12 +12,13 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from completionist.errors import StorageUnavailable
+from completionist.errors import OperatorError, StorageUnavailable
 from completionist.log import emit
 from completionist.settings import StoreSettings
 from completionist.store.base import Attempt, Filters, Item, NewCompletion, Page, Settled, Slice, Transcript
+from completionist.store.chores import survived
 from completionist.store.sql.place import database_url
 from completionist.types.frozen import FrozenMap
 
@@ -29,7 +30,9 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 _MAX_WAIT_S = 10.0
-"""For a thread. A call that a thread has taken is bounded by the time limits of the database."""
+"""For a thread."""
+_MAX_CALL_S = 60.0
+"""For what a thread has begun. The database has shorter limits of its own, but one that hangs does not keep them."""
 _RETRY_S = 1.0
 """Between attempts at a database that was out of order."""
 _SWEEP_S = 60.0
@@ -51,7 +54,8 @@ class SqlStore:
         self._failed_s: float | None = None
         self._pinged_s = -math.inf
         self._chores: list[asyncio.Task[None]] = []
-        self._has_claimed = False
+        self._held: set[int] = set()
+        """The attempts that are under way. A claim of this process that is none of theirs was not given back."""
 
     @property
     def is_available(self) -> bool:
@@ -63,8 +67,11 @@ class SqlStore:
 
         Raises `OperatorError` for one that this program cannot work with.
         """
-        with contextlib.suppress(StorageUnavailable):
+        try:
             await self._opened()
+        except StorageUnavailable as error:
+            if isinstance(error.__cause__, OperatorError):
+                raise error.__cause__ from None
         self._chores += [asyncio.create_task(self._sweep_for_ever()), asyncio.create_task(self._renew_for_ever())]
 
     async def close(self) -> None:
@@ -90,7 +97,7 @@ class SqlStore:
             self._pinged_s = _now_s()
 
     async def add(self, new: NewCompletion, settled: Settled | None = None) -> None:
-        await self.write(lambda state: state.add(new, settled))
+        await self._settling(settled, lambda state: state.add(new, settled))
 
     async def get(self, project: str, id_: str) -> Item:
         return await self.read(lambda state: state.get(project, id_))
@@ -98,10 +105,13 @@ class SqlStore:
     async def update(
         self, project: str, id_: str, metadata: FrozenMap[str, str], attempt: Attempt | None = None
     ) -> Item:
-        return await self.write(lambda state: state.update(project, id_, metadata, attempt))
+        item = await self.write(lambda state: state.update(project, id_, metadata, attempt))
+        if attempt is not None:
+            self._held.discard(attempt.number)
+        return item
 
     async def delete(self, project: str, id_: str, settled: Settled | None = None) -> None:
-        await self.write(lambda state: state.delete(project, id_, settled))
+        await self._settling(settled, lambda state: state.delete(project, id_, settled))
 
     async def list(self, project: str, filters: Filters, page: Page) -> Slice[Item]:
         return await self.read(lambda state: state.list(project, filters, page))
@@ -116,16 +126,22 @@ class SqlStore:
         return await self.read(lambda state: state.transcript(project, id_))
 
     async def claim(self, attempt: Attempt) -> bytes | None:
-        replay = await self.write(lambda state: state.claim(attempt))
-        if replay is None:
-            self._has_claimed = True
+        self._held.add(attempt.number)  # before anybody can see the claim
+        is_held = False
+        try:
+            replay = await self.write(lambda state: state.claim(attempt, self._held))
+            is_held = replay is None
+        finally:
+            if not is_held:
+                self._held.discard(attempt.number)
         return replay
 
     async def settle(self, settled: Settled) -> None:
-        await self.write(lambda state: state.settle(settled))
+        await self._settling(settled, lambda state: state.settle(settled))
 
     async def release(self, attempt: Attempt) -> None:
-        with contextlib.suppress(StorageUnavailable):  # then it runs out by itself
+        self._held.discard(attempt.number)
+        with contextlib.suppress(StorageUnavailable):  # then the next attempt finds that nobody holds it
             await self.write(lambda state: state.release(attempt))
 
     async def read(self, work: Callable[[State], T]) -> T:
@@ -140,6 +156,11 @@ class SqlStore:
         self._heal()
         return result
 
+    async def _settling(self, settled: Settled | None, work: Callable[[State], None]) -> None:
+        await self.write(work)
+        if settled is not None:
+            self._held.discard(settled.attempt.number)
+
     async def _opened(self) -> State:
         if self._state is None:
             async with self._opening:
@@ -152,7 +173,10 @@ class SqlStore:
     def _open(self) -> State:
         from completionist.store.sql.state import State  # noqa: PLC0415 (see the top)
 
-        return State(self._url, self._settings)
+        try:
+            return State(self._url, self._settings)
+        except OperatorError as error:  # a database that came after the start, say: requests cannot mend it
+            raise StorageUnavailable from error
 
     def _refuse_if_just_failed(self) -> None:
         if self._failed_s is not None and _now_s() - self._failed_s < _RETRY_S:
@@ -175,22 +199,26 @@ class SqlStore:
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            has_more = await self.sweep()
+            has_more = False
+            with survived(_logger, "sweep"):
+                has_more = await self.sweep()
             await asyncio.sleep(0 if has_more else _SWEEP_S)  # others write between two batches
 
     async def sweep(self) -> bool:
-        """Remove a batch of what has expired; whether there may be more."""
-        try:
-            return await self.write(lambda state: state.sweep())
-        except StorageUnavailable:
-            return False
+        """Remove a batch of what has expired; whether there may be more. Raises `StorageUnavailable`."""
+        return await self.write(lambda state: state.sweep())
 
     async def _renew_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            if self._has_claimed:
-                with contextlib.suppress(StorageUnavailable):
-                    await self.write(lambda state: state.renew())
+            if self._held:
+                with survived(_logger, "renewal of claims"):
+                    await self.renew()
+
+    async def renew(self) -> None:
+        """Keep the claims of the attempts that are under way. Raises `StorageUnavailable`."""
+        held = frozenset(self._held)
+        await self.write(lambda state: state.renew(held))
 
     def _close(self) -> None:
         self._writers.shutdown(wait=True, cancel_futures=True)
@@ -200,13 +228,26 @@ class SqlStore:
 
 
 async def _on(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    """Raises `StorageUnavailable` where no thread becomes free in time."""
+    """Raises `StorageUnavailable` where it takes too long. Nothing begins for somebody who does not wait any more."""
     future = pool.submit(work)
     waiting = asyncio.wrap_future(future)
-    done, _ = await asyncio.wait((waiting,), timeout=_MAX_WAIT_S)
-    if not done and future.cancel():
+    waiting.add_done_callback(_heed)
+    try:
+        done, _ = await asyncio.wait((waiting,), timeout=_MAX_WAIT_S)
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    if not done and not future.cancel():
+        done, _ = await asyncio.wait((waiting,), timeout=_MAX_CALL_S)
+    if not done:
         raise StorageUnavailable
-    return await waiting
+    return waiting.result()
+
+
+def _heed(ended: asyncio.Future[Any]) -> None:
+    """Where nobody waits any more, a failure is nobody's."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _now_s() -> float:
