@@ -53,10 +53,10 @@ def test_large_bodies_get_the_same_answers_and_the_loop_stays_free(serve: Serve)
 
 
 def test_many_small_parts_are_judged_and_rendered_off_the_loop(serve: Serve) -> None:
-    """Objects cost more than characters: 20,000 of them come back from the helper, are checked, and freed again."""
+    """Objects cost more than characters: 12,000 of them come back from the helper, are checked, and freed again."""
     server = serve()
     parts = [{"type": "text", "text": f"High water is at {i} in the harbour."} for i in range(1000)]
-    body = raw.chat(messages=[{"role": "user", "content": parts}] * 20)
+    body = raw.chat(messages=[{"role": "user", "content": parts}] * 12)
     too_long = post(server, body)
     assert (too_long.status, too_long.error["code"]) == (400, "context_length_exceeded")
 

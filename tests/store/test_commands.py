@@ -348,11 +348,13 @@ def test_what_was_deleted_may_come_in_again(kind: KindOfDatabase, command: Comma
 def test_a_schema_that_is_not_taken_is_one_line(
     kind: KindOfDatabase, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor is the server started."""
+    """Nor is the server started, though a model may be loaded meanwhile."""
     url = kind.new_url()
     kind.query(url, "CREATE TABLE files (notes TEXT)")
     assert command(url, "db", "migrate") == command(url, "serve", "--scripted", "--port", "0") == 1
-    for line in capsys.readouterr().err.strip().splitlines():
+    lines = [line for line in capsys.readouterr().err.strip().splitlines() if " info " not in line]
+    assert lines
+    for line in lines:
         assert "files" in line
         assert "storage unavailable" in line or line.startswith("completionist: the database cannot be brought")
     kind.query(url, "SELECT notes FROM files")

@@ -57,7 +57,7 @@ COMMANDS = {
     ),
     "import": Command(
         "transfer",
-        "Store exported completions under their old ids; those that are there already are left, so it can be repeated.",
+        "Store exported completions, under their old ids where they have any; what is there already is left.",
     ),
     "doctor": Command(
         "doctor", "Examine this machine, or try a model. Exit code 1 if something is missing or does not work."

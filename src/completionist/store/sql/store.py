@@ -54,6 +54,7 @@ class SqlStore:
         self._failed_s: float | None = None
         self._pinged_s = -math.inf
         self._chores: list[asyncio.Task[None]] = []
+        self._is_closed = False
         self._held: set[int] = set()
         """The attempts that are under way. A claim of this process that is none of theirs was not given back."""
 
@@ -72,9 +73,12 @@ class SqlStore:
         except StorageUnavailable as error:
             if isinstance(error.__cause__, OperatorError):
                 raise error.__cause__ from None
+        if self._is_closed:  # a start that failed elsewhere closes what is still being opened
+            return
         self._chores += [asyncio.create_task(self._sweep_for_ever()), asyncio.create_task(self._renew_for_ever())]
 
     async def close(self) -> None:
+        self._is_closed = True
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
