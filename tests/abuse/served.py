@@ -126,7 +126,9 @@ def _serving(arguments: list[str], settings: Settings, directory: Path, model: s
         ) as process,
     ):  # fmt: skip
         try:
-            yield Served(process, _announced_port(process, directory), directory, model)
+            served = Served(process, _announced_port(process, directory), directory, model)
+            eventually(_last_file_of_the_store(directory).exists)  # it opens beside the model
+            yield served
         finally:
             process.kill()
 
@@ -137,6 +139,10 @@ def _announced_port(process: subprocess.Popen[str], directory: Path) -> int:
         if match := _ADDRESS.search(line):
             return int(match[1])
     raise AssertionError((directory / "log").read_text())
+
+
+def _last_file_of_the_store(directory: Path) -> Path:
+    return directory / "completionist" / "completionist.files" / "database"
 
 
 def _with_json_log(settings: Settings) -> Settings:

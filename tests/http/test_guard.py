@@ -36,7 +36,13 @@ def spin(seconds: float) -> None:
 
 
 async def burn() -> None:
-    spin(0.02)
+    spin(0.03)
+
+
+async def burn_a_little_twice() -> None:
+    for _ in range(2):
+        spin(0.008)
+        await asyncio.sleep(0)
 
 
 async def open_a_file() -> None:
@@ -58,7 +64,9 @@ async def open_a_database() -> None:
     sqlite3.connect(":memory:").close()
 
 
-@pytest.mark.parametrize("work", [burn, open_a_file, look_up_a_name, connect_and_wait, open_a_database])
+@pytest.mark.parametrize(
+    "work", [burn, burn_a_little_twice, open_a_file, look_up_a_name, connect_and_wait, open_a_database]
+)
 def test_it_complains(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     guard = LoopGuard()
     guard.complaints += complaints(work)
@@ -69,6 +77,10 @@ def test_it_complains(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 async def wait() -> None:
     await asyncio.sleep(0.02)
+
+
+async def burn_a_little() -> None:
+    spin(0.008)
 
 
 async def work_elsewhere() -> None:
@@ -82,7 +94,7 @@ async def connect_without_waiting() -> None:
         await asyncio.get_running_loop().sock_connect(client, listener.getsockname())
 
 
-@pytest.mark.parametrize("work", [wait, work_elsewhere, connect_without_waiting])
+@pytest.mark.parametrize("work", [wait, burn_a_little, work_elsewhere, connect_without_waiting])
 def test_it_is_content(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert complaints(work) == []
 
