@@ -9,7 +9,8 @@ from __future__ import annotations
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
@@ -60,21 +61,21 @@ class PromptRenderer:
             return Broken(str(fault))
 
 
-def main(connection: socket.socket) -> None:
-    """Answer until the other side closes the connection."""
-    with connection, connection.makefile("rb") as source:
-        connection.sendall(frame(Ready()))
-        setup = read(source, msgspec.msgpack.Decoder(Setup))
-        if setup is None:
-            return
-        _limit_memory(n_characters=0)
-        try:
-            renderer = PromptRenderer(setup)
-        except TemplateFault as fault:
-            connection.sendall(frame(Broken(str(fault))))
-            return
-        connection.sendall(frame(Ready()))
-        _serve(connection, source, renderer)
+def prepared(connection: socket.socket) -> Callable[[], None]:
+    """Take the template in. Returns what answers until the other side closes the connection."""
+    source = connection.makefile("rb")
+    connection.sendall(frame(Ready()))
+    setup = read(source, msgspec.msgpack.Decoder(Setup))
+    if setup is None:
+        return connection.close
+    _limit_memory(n_characters=0)
+    try:
+        renderer = PromptRenderer(setup)
+    except TemplateFault as fault:
+        connection.sendall(frame(Broken(str(fault))))
+        return connection.close
+    connection.sendall(frame(Ready()))
+    return partial(_serve, connection, source, renderer)
 
 
 def _serve(connection: socket.socket, source: BinaryIO, renderer: PromptRenderer) -> None:
@@ -97,4 +98,4 @@ def _limit_memory(*, n_characters: int) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    prepared(socket.socket(fileno=int(sys.argv[1])))()

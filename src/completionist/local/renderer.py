@@ -11,7 +11,7 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 _DEADLINE_S = 1.0
 _DEADLINE_S_PER_BYTE = 1e-7
 _START_DEADLINE_S = 30.0
-_COMMAND = (sys.executable, "-P", "-m", "completionist.local.render_worker")
+_COMMAND = (sys.executable, "-P", "-m")
+_WORKER = "completionist.local.render_worker"
 
 _Result = TypeVar("_Result")
 
@@ -60,7 +61,7 @@ class Renderer:
 
     async def start(self) -> None:
         """Try the template. Raises `ChatTemplateUnusable`; `close` follows all the same."""
-        if broken := await self._on_thread(self._ensure_process):
+        if broken := await self._on_thread(self._start_gently):
             raise ChatTemplateUnusable(self._card.name, broken.reason)
 
     async def rendered(self, question: Callable[[], Render]) -> Rendered:
@@ -90,11 +91,17 @@ class Renderer:
     def _render(self, question: Render) -> Answer:
         return self._ensure_process() or self._ask(question)
 
+    def _start_gently(self) -> Broken | None:
+        """Nobody waits for this model alone yet: others may be answering."""
+        return self._start_process("completionist.gently", _WORKER)
+
     def _ensure_process(self) -> Broken | None:
-        if self._process and self._process.is_alive():
-            return None
+        is_there = self._process and self._process.is_alive()
+        return None if is_there else self._start_process(_WORKER)
+
+    def _start_process(self, *module: str) -> Broken | None:
         self._end_process()
-        self._process = _Process()
+        self._process = _Process(module)
         answer = self._ask(self._setup) if self._process.has_started() else Broken("its process does not start")
         if isinstance(answer, Broken):
             self._end_process()
@@ -117,13 +124,13 @@ class Renderer:
 class _Process:
     """The process and our end of the connection to it. All of it blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: Sequence[str]) -> None:
         self._connection, theirs = socket.socketpair()
         self._source = self._connection.makefile("rb")
         self._decoder = msgspec.msgpack.Decoder(Answer)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*_COMMAND, str(theirs.fileno())],
+                [*_COMMAND, *module, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # a terminal's Ctrl-C is for us

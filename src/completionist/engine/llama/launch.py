@@ -25,10 +25,10 @@ def launch(
 
     `beside_others`: other models answer meanwhile.
     """
-    module = "gently" if beside_others else "worker"
+    starter = ("completionist.gently",) if beside_others else ()
     library = find_library(settings.library, cache_dir=cache_dir)
     return Launch(
-        command=(sys.executable, "-m", f"completionist.engine.llama.{module}"),
+        command=(sys.executable, "-P", "-m", *starter, "completionist.engine.llama.worker"),
         environment={"GOMP_SPINCOUNT": SPIN_COUNT, "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
         load=LoadModel(
             model_path=str(model_path),

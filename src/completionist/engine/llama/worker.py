@@ -1,6 +1,7 @@
 """The engine worker: a process that holds one model and talks over the socket it was started with.
 
     python -m completionist.engine.llama.worker FD
+    python -m completionist.gently completionist.engine.llama.worker FD    beside models that answer
 
 It ends when the socket closes, when its parent dies, or when the native library takes it down; its supervisor
 (`engine.client`) tells these apart and starts another.
@@ -16,6 +17,8 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import msgspec
@@ -144,7 +147,24 @@ def obey(engine: Engine, command: Command) -> None:
             pass  # the report that follows every round is the answer
 
 
-def prepared(channel: Channel) -> Engine | None:
+def prepared(connection: socket.socket) -> Callable[[], None]:
+    """Load the model that the first command names. Returns what is to be done from then on, on the main thread; it does not
+    return."""
+    channel, engine = Channel(connection), None
+    with contextlib.suppress(SupervisorGone):
+        engine = _loaded(channel)
+    return partial(_live, channel, engine)
+
+
+def _live(channel: Channel, engine: Engine | None) -> NoReturn:
+    die_with_parent()
+    with contextlib.suppress(SupervisorGone):
+        if engine is not None:
+            serve(channel, engine)
+    leave()
+
+
+def _loaded(channel: Channel) -> Engine | None:
     """Carry out the order to load and report; None where it failed. Raises `SupervisorGone`."""
     order = channel.receive_load()
     last_words = LastWords(channel, order.model_path)
@@ -164,14 +184,6 @@ def prepared(channel: Channel) -> Engine | None:
     return engine
 
 
-def main(descriptor: int) -> None:
-    die_with_parent()
-    channel = Channel(socket.socket(fileno=descriptor))
-    with contextlib.suppress(SupervisorGone):
-        if engine := prepared(channel):
-            serve(channel, engine)
-
-
 def die_with_parent() -> None:
     """A terminal's Ctrl-C and a service manager's TERM are for the parent, which drains; its death is ours too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -187,5 +199,5 @@ def leave() -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
-    leave()
+    die_with_parent()
+    prepared(socket.socket(fileno=int(sys.argv[1])))()
