@@ -15,10 +15,12 @@ RANKS = {
     "completionist.__main__": 7,
     "completionist.cli": 7,
     "completionist.app": 6,
+    "completionist.telemetry": 6,
     "completionist.loading": 6,
     "completionist.stock": 6,
     "completionist.api": 5,
     "completionist.local": 4,
+    "completionist.otel": 4,
     "completionist.remote": 4,
     "completionist.media": 4,
     "completionist.models": 4,
@@ -33,6 +35,7 @@ RANKS = {
     "completionist.text": 1,
     "completionist.store": 1,
     "completionist.metrics": 1,
+    "completionist.tracing": 1,
 }
 IMPLEMENTATIONS = 4
 """Named by the composition root and the commands alone; they do not know each other."""

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from typing import ClassVar, Protocol
 import msgspec
 import uvloop
 
+from completionist import telemetry
 from completionist.api.attend import Drain
 from completionist.api.decoder import Decoder
 from completionist.api.hosts import Hosts
@@ -52,6 +54,7 @@ from completionist.store.sql.file_rows import SqlFileRows
 from completionist.store.sql.place import files_directory
 from completionist.store.sql.store import SqlStore
 from completionist.store.usage import UsageBook
+from completionist.tracing import Tracer
 from completionist.types.request import Reading
 
 _log = logging.getLogger(__name__)
@@ -106,6 +109,7 @@ def serve(settings: Settings, model: Loading | Script | None, announce: Callable
     """
     if not (is_loopback(settings.server.host) or settings.keys or has_usable_key(settings.store.url)):
         raise PublicWithoutKey(settings.server.host)
+    tracer = telemetry.tracer(os.environ)
     give_back_freed_memory()
     if model is None or isinstance(model, Loading):
         scan, first = Stock(settings, model).scan, model.file.name if model else None
@@ -116,7 +120,7 @@ def serve(settings: Settings, model: Loading | Script | None, announce: Callable
         logging_to(None, settings.log),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_serve(settings, scan, first, listener, announce))
+        return runner.run(_serve(settings, scan, first, listener, announce, tracer=tracer))
 
 
 @asynccontextmanager
@@ -133,7 +137,14 @@ async def open_backend(model: Loading) -> AsyncIterator[ChatBackend]:
 
 
 def wire(
-    settings: Settings, backends: Backends, metrics: Metrics, store: SqlStore, *, media: Media, books: Books
+    settings: Settings,
+    backends: Backends,
+    metrics: Metrics,
+    store: SqlStore,
+    *,
+    media: Media,
+    books: Books,
+    tracer: Tracer | None = None,
 ) -> Services:
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
@@ -168,6 +179,7 @@ def wire(
         metrics=metrics,
         settings=settings.server,
         store=store,
+        tracer=tracer,
         usage=books,
     )
 
@@ -229,8 +241,12 @@ async def _serve(
     first: str | None,
     listener: socket.socket,
     announce: Callable[[Serving], None],
+    *,
+    tracer: Tracer | None,
 ) -> int:
     async with AsyncExitStack() as parts:
+        if tracer is not None:
+            parts.push_async_callback(tracer.close)
         store = SqlStore(settings.store)
         parts.push_async_callback(store.close)
         opening = asyncio.create_task(store.start())  # on a thread, beside the loading of the model
@@ -241,7 +257,9 @@ async def _serve(
         warn_of_strangers(settings, registry)
         card = await registry.start(first) if first else None
         await opening
-        services = wire(settings, registry, metrics, store, media=open_media(settings), books=SqlBooks(store))
+        services = wire(
+            settings, registry, metrics, store, media=open_media(settings), books=SqlBooks(store), tracer=tracer
+        )
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
         parts.push_async_callback(services.files.close)
         parts.push_async_callback(services.media.close)

@@ -35,6 +35,7 @@ from completionist.store.access import Access
 from completionist.store.sql.books import SqlBooks
 from completionist.store.sql.store import SqlStore
 from completionist.store.usage import Counts, UsageOf, UsageQuery, UsageTotals
+from completionist.tracing import Tracer
 from tests.support.guard import LoopGuard
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ class RunningServer:
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
         card: ModelCard, others: Callable[[], Sequence[Model]], free_bytes: Callable[[int], int],
         on_listening: Callable[[int], None],
-        speaker: Speaker | None, listener: Listener | None, pictures: PictureReader | None,
+        speaker: Speaker | None, listener: Listener | None, pictures: PictureReader | None, tracer: Tracer | None,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
@@ -140,7 +141,7 @@ class RunningServer:
         await self.registry.start(MODEL)
         warn_of_strangers(settings, self.registry)
         books = SqlBooks(self.store) if settings.store.url is not None else _NothingKept()
-        self.services = wire(settings, self.registry, metrics, self.store, media=self.media, books=books)
+        self.services = wire(settings, self.registry, metrics, self.store, media=self.media, books=books, tracer=tracer)
         self.services.ledger.start()
         await self.services.keyring.start()
         if settings.store.url is not None:
@@ -158,6 +159,8 @@ class RunningServer:
         await self.services.keyring.close()
         await self.services.ledger.close()
         await self.store.close()
+        if tracer is not None:
+            await tracer.close()
 
     def _scan(
         self, settings: Settings, backend: ChatBackend, others: Callable[[], Sequence[Model]]
@@ -194,6 +197,7 @@ def running_server(
     speaker: Speaker | None = None,
     listener: Listener | None = None,
     pictures: PictureReader | None = None,
+    tracer: Tracer | None = None,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile, with `others` to be loaded. At the end the loop guard must have nothing to complain of."""
     guard, server, is_up = LoopGuard(), RunningServer(), threading.Event()
@@ -216,6 +220,7 @@ def running_server(
                     speaker=speaker,
                     listener=listener,
                     pictures=pictures,
+                    tracer=tracer,
                     on_listening=on_listening,
                 )
             )

@@ -16,6 +16,7 @@ from completionist.api.exchange import Exchange, Outcome
 from completionist.api.limits import client_request_id
 from completionist.api.routes import ROUTES, Route, Table
 from completionist.api.services import Services
+from completionist.api.traced import traced
 from completionist.errors import APIError, ShuttingDown
 
 
@@ -37,12 +38,15 @@ class Application:
             await self._fail(exchange, problems.to_api_error(exception, exchange.request_id))
         finally:
             self._services.metrics.requests.labels(exchange.status or "none").inc()
+            if self._services.tracer is not None and exchange.meter is not None:
+                exchange.trace_id = self._services.tracer.record(traced(exchange))
             exchange.log()
 
     async def _handle(self, exchange: Exchange) -> None:
         services, headers = self._services, exchange.headers
         services.hosts.check(headers.getlist("host"), headers.getlist("origin"))
         route, exchange.params = self._table.find(exchange.method, exchange.path)
+        exchange.route = route.path
         if route.scope != "public":
             exchange.caller = authenticate(headers, exchange.client_host, route.scope, services.keyring)
             exchange.is_authenticated = True

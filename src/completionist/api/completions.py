@@ -62,6 +62,7 @@ def _account(answer: Answer, exchange: Exchange, services: Services) -> None:
 
 async def _answer(asked: Asked, attempt: Attempt | None, exchange: Exchange, services: Services) -> None:
     completion = await services.drain.attend(_completed(asked, attempt, exchange, services), exchange.receive)
+    exchange.completion = completion
     _count(completion, exchange.elapsed_s, services.metrics)
     if exchange.events:
         await exchange.events.finish()
@@ -81,6 +82,7 @@ async def _completed(asked: Asked, attempt: Attempt | None, exchange: Exchange, 
         entering = stack.enter_async_context(services.chat.answering(asked, attempt))
         is_streamed = bool(asked.request.stream)
         answer = await (_patiently(entering, exchange, services.settings.keep_alive_s) if is_streamed else entering)
+        exchange.answer = answer
         try:
             await (_stream(answer, exchange, services) if is_streamed else answer.whole())
         except asyncio.CancelledError:  # the client left: what was run for it counts all the same
@@ -127,7 +129,7 @@ async def _read_request(exchange: Exchange, services: Services) -> tuple[ChatReq
     exchange.model = draft.model
     # 404 goes before what is wrong with the other fields (section 2.3)
     exchange.served_model = services.chat.backends.find(draft.model).model
-    request = draft.request()
+    request = exchange.request = draft.request()
     exchange.end_user = request.safety_identifier or request.user
     if exchange.end_user is not None and services.keyring.is_blocked(exchange.caller.project, exchange.end_user):
         raise EndUserBlocked
@@ -142,6 +144,8 @@ async def _stream(answer: Answer, exchange: Exchange, services: Services) -> Non
         async with events.kept_alive(services.settings.keep_alive_s):
             async for chunk in chunks:
                 await events.event(chunk)
+                if exchange.time_to_first_chunk_s is None:
+                    exchange.time_to_first_chunk_s = exchange.elapsed_s
                 if events.n_events % _CHUNKS_AT_ONCE == 0:
                     await asyncio.sleep(0)
                 if is_waiting and answer.has_begun:

@@ -14,9 +14,11 @@ from completionist import ids
 from completionist.api import sse
 from completionist.api.limiter import Meter
 from completionist.api.sse import EventStream
+from completionist.chat.service import Answer
 from completionist.log import emit
 from completionist.types.caller import Caller
-from completionist.types.completion import Usage
+from completionist.types.completion import ChatCompletion, Usage
+from completionist.types.request import ChatRequest
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class Exchange:
         self.client_host: str = scope["client"][0] if scope["client"] else ""
         self.receipt_deadline_s: float = scope["state"]["receipt_deadline_s"]
         self.receive = receive
+        self.route = ""
+        """The path of the route that was found."""
         self.params: Mapping[str, str] = {}
         self.caller = Caller()
         self.is_authenticated = False
@@ -54,10 +58,18 @@ class Exchange:
         """As the client names it: `safety_identifier`, else `user`."""
         self.meter: Meter | None = None
         """Of a create call."""
+        self.request: ChatRequest | None = None
+        """Of a create call that could be read."""
+        self.answer: Answer | None = None
+        """The one under way."""
+        self.completion: ChatCompletion | None = None
+        """The answer, once it is complete."""
+        self.time_to_first_chunk_s: float | None = None
         self.usage: Usage | None = None
         self.status: int | None = None
         self.outcome: Outcome = "completed"
         self.error_code: str | None = None
+        self.trace_id: str | None = None
         self.events: EventStream | None = None
         self._send = send
 
@@ -132,6 +144,7 @@ class Exchange:
             completion_tokens=usage.completion_tokens if usage else None,
             client=self.client_host,
             client_request_id=self.client_request_id,
+            trace_id=self.trace_id,
         )
 
     def _common_headers(self) -> list[tuple[bytes, bytes]]:

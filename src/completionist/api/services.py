@@ -18,6 +18,7 @@ from completionist.settings import FileSettings, ServerSettings
 from completionist.store.base import CompletionStore
 from completionist.store.files import Files
 from completionist.store.usage import UsageBook
+from completionist.tracing import Tracer
 
 
 class Closable(Protocol):
@@ -42,4 +43,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     settings: ServerSettings
     file_settings: FileSettings
     store: CompletionStore
+    tracer: Tracer | None
+    """None: nobody keeps traces."""
     usage: UsageBook

@@ -102,12 +102,24 @@ class Totals(msgspec.Struct, frozen=True):
 Delta = Opened | Text | Reasoning | CallOpened | CallText | Spoken | Sound | Closed | Expiry | Totals
 
 
+class Times(msgspec.Struct, frozen=True):
+    """When an answer came how far, by the monotonic clock; None: it did not come so far."""
+
+    accepted_s: float | None = None
+    """It was in the queue."""
+    started_s: float | None = None
+    """It left the queue."""
+    evaluated_s: float | None = None
+    """Its prompt was in memory."""
+
+
 class Tally:
     """What has been run for one answer so far, also of one that comes to no end: written when its generator is closed."""
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         """None: nothing was run."""
+        self.times = Times()
 
 
 class ChatBackend(Protocol):

@@ -14,7 +14,7 @@ from completionist.chat.aside import aside
 from completionist.chat.attached import Attachments
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
-from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened, Tally, Totals
+from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened, Tally, Times, Totals
 from completionist.chat.estimate import estimated_tokens
 from completionist.chat.fold import Folder, Head
 from completionist.chat.gate import check_room, reworded
@@ -272,6 +272,11 @@ class Answer:
     def usage(self) -> Usage | None:
         """What was run for it, once it is over, be it whole or not; None: nothing."""
         return self._usage or self._tally.usage
+
+    @property
+    def times(self) -> Times:
+        """Once it is over, be it whole or not."""
+        return self._tally.times
 
     @property
     def served_model(self) -> str:

@@ -124,6 +124,8 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
 
     cached_tokens: int
     cache_write_tokens: int
+    prefill_s: float = 0.0
+    """Since it left the queue."""
 
 
 class Likelihood(msgspec.Struct, frozen=True, array_like=True):

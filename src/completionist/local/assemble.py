@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from completionist import ids
-from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Totals
+from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Opened, Reasoning, Text, Times, Totals
 from completionist.dialects.base import Dialect
 from completionist.dialects.parser import CallBegan, CallEnded, CallLost, CallPiece, Event
 from completionist.engine.base import (
@@ -197,6 +198,7 @@ class Assembly:
         self._accepted = Accepted(prompt_tokens=0)
         self._evaluated = Evaluated(cached_tokens=0, cache_write_tokens=0)
         self._is_evaluated = False
+        self.times = Times()
 
     def feed(self, events: Iterable[TokenEvent]) -> Iterator[Delta]:
         """Take events that came together. Raises the `APIError` that answers a `Failed`, after what came before it."""
@@ -208,10 +210,13 @@ class Assembly:
                     self._continue(choice, event)
                 case Accepted():
                     self._accepted = event
+                    self.times = Times(accepted_s=time.monotonic())
                     yield from (Opened(choice.index, event.prompt_tokens) for choice in self._choices)
                 case Evaluated():
                     self._evaluated = event
                     self._is_evaluated = True
+                    now_s = time.monotonic()
+                    self.times = structs.replace(self.times, started_s=now_s - event.prefill_s, evaluated_s=now_s)
                 case Failed():
                     yield from _deltas(touched.values())
                     raise_fault(event.fault, self._suspects())

@@ -93,6 +93,7 @@ class LocalBackend:
             generation.cancel()
             if tally is not None:
                 tally.usage = assembly.usage()
+                tally.times = assembly.times
 
     async def _with_shares(
         self, error: ContextLengthExceeded, request: ChatRequest, caller: Caller

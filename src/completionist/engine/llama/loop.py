@@ -178,6 +178,7 @@ class Engine:
             else:
                 return
             self._waiting.starts(request, now_s)
+            request.started_s = request.started_s or now_s
             self._start_choice(request)
 
     def _start_choice(self, request: Request) -> None:
@@ -218,7 +219,8 @@ class Engine:
         """The prompt of a request is in memory: keep a copy if more choices are to start from it."""
         request = sequence.request
         n_kept = max(0, self._memory.n_kept(request, len(request.tokens)) - sequence.n_cached)
-        self._events.append((request.id, Evaluated(cached_tokens=sequence.n_cached, cache_write_tokens=n_kept)))
+        prefill_s = time.monotonic() - request.started_s
+        self._events.append((request.id, Evaluated(sequence.n_cached, n_kept, prefill_s)))
         if request.choices_waiting and sequence.pool is not None:
             request.prompt_state = sequence.pool.context.save(sequence.stream)
             request.prompt_logits = row.copy()

@@ -57,6 +57,8 @@ class Request:
     """A copy of the evaluated prompt, kept while choices wait for it."""
     prompt_logits: NDArray[np.float32] | None = None
     """The distribution after the prompt: every choice draws its first token from it."""
+    started_s: float = 0.0
+    """When its first choice left the queue."""
 
     def __post_init__(self) -> None:
         self.prompt = np.array(self.tokens, np.int32)
