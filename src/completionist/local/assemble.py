@@ -79,6 +79,7 @@ class Assembler:
         self._characters = Characters()
         self._n_characters = 0
         self._parser = reading.dialect.parser(reading.offer, reading.thinking)
+        self._may_think = reading.dialect.is_message_wise or reading.dialect.layout.thinking is not None
         self._visible = VisibleText(reading.stop_strings, may_call=reading.offer is not None)
         self._n_undecided_tokens = 0
         self._pieces: list[str] = []
@@ -97,7 +98,7 @@ class Assembler:
     def feed(self, token: Token) -> bool:
         """Add a token. Returns whether it completed a stop string."""
         self.n_tokens += 1
-        start, phase = self._n_characters, self._parser.phase
+        start, phase = self._n_characters, self._parser.phase if self._may_think else "answer"
         text = self._decoded(token)
         self._n_characters += len(text)
         if token.likelihood and token.piece:  # control tokens are never part of the text
@@ -106,8 +107,9 @@ class Assembler:
         elif self._reading.is_spoken and token.piece:
             self._visible.list_token(start, self._n_characters, _COUNTED)
         self._read(self._parser.feed(text))
-        self._count_reasoning(phase, self._parser.phase)
-        return self.is_over
+        if self._may_think:
+            self._count_reasoning(phase, self._parser.phase)
+        return self._end_reason is not None
 
     def finish(self, reason: EndReason) -> None:
         """No token will come."""

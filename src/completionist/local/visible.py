@@ -31,6 +31,7 @@ class VisibleText:
         self._stop_strings = stop_strings
         self._stops = StopStrings(stop_strings)
         self._blanks = TrailingBlanks() if may_call else None
+        self._holds_nothing_back = not (stop_strings or may_call)
         self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] = []
         self._unlisted: deque[_Listed] = deque()
@@ -47,6 +48,9 @@ class VisibleText:
         self._unlisted.append(_Listed(start, max(end, start + 1), logprob))
 
     def feed(self, content: Content) -> None:
+        if self._holds_nothing_back and not self._unlisted:  # most answers, so worth a short way
+            self._texts.append(content.text)
+            return
         if self._unlisted:
             self._unshown.append(range(content.at, content.at + len(content.text)))
         self._pass(self._stops.feed(content.text))
