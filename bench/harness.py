@@ -46,6 +46,8 @@ class Options:
     library: Library
     """Which llama.cpp runs everywhere, the bare loop included."""
     threads: int
+    flash_attention: bool
+    """Of our server; the bare loop has none, the peer always."""
     pairs: int
     is_short: bool
     """Sizes that only show that a scenario works."""
@@ -129,7 +131,7 @@ def run_scenario(name: str, title: str, scenario: Scenario, options: Options) ->
         title=title,
         model=options.model.name,
         recordable=not (options.is_forced or options.is_short or options.pairs < MIN_PAIRS),
-        facts=facts(options.library, options.model.path, options.threads),
+        facts=facts(options.library, options.model.path, options.threads, flash_attention=options.flash_attention),
         figures=tuple(session.figures),
         notes=tuple(session.notes),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -165,6 +167,7 @@ def parse_options(description: str, arguments: list[str] | None = None) -> Optio
     parser.add_argument("--model", default=DEFAULT_MODEL, help="catalogue name or GGUF file")
     parser.add_argument("--library", choices=("wheel", "native"), default="wheel", help="which llama.cpp runs")
     parser.add_argument("--threads", type=int, default=processors(), help="of the library (default: the quota)")
+    parser.add_argument("--flash-attention", action="store_true", help="our server with engine.flash_attention")
     parser.add_argument("--pairs", type=int, default=MIN_PAIRS, help=f"fewer than {MIN_PAIRS} are not recorded")
     parser.add_argument(
         "--short", action="store_true", help="small sizes and one pair, to see that it works; not recorded"
@@ -181,6 +184,7 @@ def parse_options(description: str, arguments: list[str] | None = None) -> Optio
         model=model,
         library=library,
         threads=given.threads,
+        flash_attention=given.flash_attention,
         pairs=1 if given.short else given.pairs,
         is_short=given.short,
         is_long=given.long,

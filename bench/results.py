@@ -97,7 +97,8 @@ def record(result: Result) -> Path:
     """Write a recordable result to where `bench.report` finds it."""
     assert result.recordable
     DIRECTORY.mkdir(exist_ok=True)
-    path = DIRECTORY / f"{result.scenario}-{result.model}.json"
+    attention = "-flash" if result.facts["flash attention"].startswith("ours") else ""
+    path = DIRECTORY / f"{result.scenario}-{result.model}{attention}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return path
 

@@ -73,6 +73,8 @@ class EngineSettings(Section):
     """Streams of `context_tokens` for sequences that outgrow theirs; None: 1 where these are longer."""
     kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
     """How the memory of sequences is stored: quantised it is half or a quarter of the size, slower and less exact."""
+    flash_attention: bool = False
+    """Attention without the matrix of scores: faster for short contexts, slower for long ones. Quantised memory has it."""
     cache_bytes: int | None = Field(default=None, ge=0)
     """Host memory for prompts that may come again; None: a tenth of what is free, at most 2 GiB; 0: none is kept."""
     queue_requests: int = Field(default=256, ge=0)

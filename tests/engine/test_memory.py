@@ -34,6 +34,7 @@ def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
         "context_tokens": 512,
         "long_streams": 1,
         "kv_type": "f16",
+        "flash_attention": False,
         "cache_bytes": 64 << 20,
         "max_waiting": 100,
     }
@@ -149,6 +150,16 @@ def test_without_a_budget_nothing_is_kept(cold: Engine) -> None:
         assert (found.cached_tokens, found.cache_write_tokens) == (0, 0)
         assert found.prefill_s > 0
     assert cold.stats().cache_bytes == 0
+
+
+def test_flash_attention_answers_the_same_by_another_way(cold: Engine, model_path: Path, tmp_path: Path) -> None:
+    flash, card = load(order(model_path, tmp_path, flash_attention=True))
+    question = prompt("What is the capital of France?", max_tokens=20)
+    first, again = run(flash, {1: question})[1], run(flash, {2: question})[2]
+    assert b"Paris" in first.pieces[0]
+    assert first.ends == again.ends == run(cold, {1: question})[1].ends
+    assert evaluated(again).cached_tokens > 0
+    assert card.fingerprint != load(order(model_path, tmp_path))[1].fingerprint
 
 
 @pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])

@@ -42,6 +42,7 @@ def launch(
             context_tokens=settings.context_tokens,
             long_streams=settings.long_streams,
             kv_type=settings.kv_type,
+            flash_attention=settings.flash_attention,
             cache_bytes=settings.cache_bytes,
             max_waiting=settings.queue_requests,
         ),

@@ -65,7 +65,12 @@ def _shapes(model: Model, order: LoadModel, footprint: Footprint) -> list[Shape]
 
 def _context(model: Model, order: LoadModel, shape: Shape) -> Context:
     return Context(
-        model, n_streams=shape.n_streams, stream_tokens=shape.tokens, threads=order.threads, kv_type=order.kv_type
+        model,
+        n_streams=shape.n_streams,
+        stream_tokens=shape.tokens,
+        threads=order.threads,
+        kv_type=order.kv_type,
+        flash_attention=order.flash_attention,
     )
 
 

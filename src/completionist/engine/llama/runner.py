@@ -43,7 +43,14 @@ class Context:
     """`n_streams` streams that hold up to `stream_tokens` tokens each, and the buffers of a batch, allocated once."""
 
     def __init__(
-        self, model: Model, *, n_streams: int, stream_tokens: int, threads: int, kv_type: KVType = "f16"
+        self,
+        model: Model,
+        *,
+        n_streams: int,
+        stream_tokens: int,
+        threads: int,
+        kv_type: KVType = "f16",
+        flash_attention: bool = False,
     ) -> None:
         self.c = model.c
         self.n_streams = n_streams
@@ -55,7 +62,7 @@ class Context:
         params.n_outputs_max = n_streams + MAX_PROPOSED_TOKENS
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = _CELL_TYPES[kv_type]
-        params.flash_attn_type = kv_type != "f16"  # quantised values cannot do without
+        params.flash_attn_type = flash_attention or kv_type != "f16"  # quantised values cannot do without
         params.swa_full = False
         self.handle = self.c.llama_init_from_model(model.handle, params)
         if self.handle == ffi.NULL:
@@ -68,7 +75,15 @@ class Context:
         self.stream_tokens = min(stream_tokens, self.stream_cells)
         self._vocabulary_size = model.vocabulary_size
         self._batch = _Batch(MAX_CALL_TOKENS)
-        self._settings = f"streams of {stream_tokens}, {MAX_CALL_TOKENS} rows, {threads} threads, {kv_type} cells"
+        self._settings = ", ".join(
+            (
+                f"streams of {stream_tokens}",
+                f"{MAX_CALL_TOKENS} rows",
+                f"{threads} threads",
+                f"{kv_type} cells",
+                "flash attention" if params.flash_attn_type else "plain attention",
+            )
+        )
 
     def close(self) -> None:
         self.c.llama_free(self.handle)
