@@ -54,6 +54,7 @@ from completionist.store.sql.file_rows import SqlFileRows
 from completionist.store.sql.place import files_directory
 from completionist.store.sql.store import SqlStore
 from completionist.store.usage import UsageBook
+from completionist.store.voices import VoiceBook
 from completionist.tracing import Tracer
 from completionist.types.request import Reading
 
@@ -97,8 +98,8 @@ class PublicWithoutKey(OperatorError):
         )
 
 
-class Books(AccessBook, UsageBook, Protocol):
-    """Where keys, projects and usage are kept."""
+class Books(AccessBook, UsageBook, VoiceBook, Protocol):
+    """Where keys, projects, usage and voices are kept."""
 
 
 def serve(settings: Settings, model: Loading | Script | None, announce: Callable[[Serving], None]) -> int:
@@ -164,7 +165,7 @@ def wire(
             backends,
             store,
             settings.store,
-            Stages(attachments, media),
+            Stages(attachments, media, books),
             queue_requests=settings.engine.queue_requests,
         ),
         decoder=Decoder(reading),
@@ -188,8 +189,8 @@ def open_media(settings: Settings) -> Media:
     """What reads files and pictures, speaks and listens."""
     return Media(
         WorkerReader(settings.documents),
-        WorkerSpeaker(speech_files(settings), settings.speech),
-        WorkerListener(hearing_model(settings), settings.hearing),
+        WorkerSpeaker(lambda: speech_files(settings), settings.speech),
+        WorkerListener(lambda: hearing_model(settings), settings.hearing),
         WorkerLooker(settings.images),
     )
 

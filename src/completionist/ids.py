@@ -48,6 +48,16 @@ def is_speech_id(text: str) -> bool:
     return re.fullmatch(r"audio_[0-9a-f]{32}", text) is not None
 
 
+def voice_id() -> str:
+    """`voice_` + 32 hex digits."""
+    return "voice_" + secrets.token_hex(16)
+
+
+def is_voice_id(text: str) -> bool:
+    """Whether `text` has the form of one, so that nothing else ever reaches a database."""
+    return re.fullmatch(r"voice_[0-9a-f]{32}", text) is not None
+
+
 def file_id() -> str:
     """`file-` + 22 base62 characters (contract, section 1.6)."""
     return "file-" + _base62(22)

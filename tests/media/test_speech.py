@@ -17,6 +17,7 @@ import soundfile
 from openai.types.chat import ChatCompletionChunk
 
 from completionist import ids
+from completionist.cli import run
 from completionist.engine.base import Prompt
 from completionist.engine.scripted import Move, Pause, pieces
 from completionist.models.pull import fetch
@@ -240,19 +241,29 @@ def test_without_voices_the_refusal_says_how_to_have_them(serve: Serve, tmp_path
     with pytest.raises(openai.BadRequestError, match="completionist voices pull") as caught:
         ask(client_of(server), **SPOKEN)
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "modalities")
+    for name in speech_model().asset.names:  # pulled meanwhile
+        (tmp_path / name).touch()
+    with pytest.raises(openai.BadRequestError, match="Supported values are: 'alloy', 'ash'"):
+        ask(client_of(server), modalities=["text", "audio"], audio={"voice": "nobody", "format": "wav"})
 
 
 @pytest.fixture(scope="module")
-def voice_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def voice_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the database of `voice_server`."""
+    return tmp_path_factory.mktemp("voices")
+
+
+@pytest.fixture(scope="module")
+def voice_server(voice_directory: Path) -> Iterator[RunningServer]:
     """With the voices, and a script that says what the user said."""
-    settings = settings_at(tmp_path_factory.mktemp("voices"))
+    settings = settings_at(voice_directory)
     fetch(speech_model().asset, speech_directory(settings), settings.models, lambda _: None, command="")
 
     with running_server(repeat, settings=settings) as server:
         yield server
 
 
-def sound_of(server: RunningServer, text: str, voice: str, form: str) -> Any:
+def sound_of(server: RunningServer, text: str, voice: str | dict[str, str], form: str) -> Any:
     """Samples of what the answer says, and their rate."""
     with client_of(server) as client:
         messages = [{"role": "user", "content": text}]
@@ -275,6 +286,25 @@ def test_a_voice_speaks(voice_server: RunningServer) -> None:
     assert rate == 24_000
     assert 0.4 < len(samples) / rate < 3
     assert abs(samples).max() > 0.1
+
+
+def test_a_blend_lies_between_its_voices(
+    voice_server: RunningServer, voice_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of one voice is that voice; half of each is neither."""
+    config = voice_directory / "completionist.toml"
+    config.write_text(f'[store]\nurl = "{settings_at(voice_directory).store.url}"\n')
+
+    def sound(blend: str) -> bytes:
+        assert run(["voices", "create", "x", "--blend", blend, "--config", str(config)]) == 0
+        samples, rate = sound_of(voice_server, "High water.", {"id": capsys.readouterr().out.strip()}, "pcm16")
+        assert 0.4 < len(samples) / rate < 3
+        assert abs(samples).max() > 0.1
+        return bytes(samples.tobytes())
+
+    alone = {voice: sound_of(voice_server, "High water.", voice, "pcm16")[0].tobytes() for voice in ("alloy", "onyx")}
+    assert sound("alloy") == alone["alloy"]
+    assert sound("alloy=0.5,onyx=0.5") not in alone.values()
 
 
 @pytest.mark.large

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 
 from completionist.chat.speech import SoundFormat
+from completionist.store.voices import Style
 
 
 class Humming:
@@ -19,9 +20,11 @@ class Humming:
     def __init__(self) -> None:
         "".encode("utf-16-le")  # imports the codec, here where it may block
         self.said: list[str] = []
+        self.voices_used: list[str | Style] = []
 
-    async def say(self, text: str, voice: str, project: str) -> bytes:  # noqa: ARG002 - of the seam
+    async def say(self, text: str, voice: str | Style, project: str) -> bytes:  # noqa: ARG002 - of the seam
         self.said.append(text)
+        self.voices_used.append(voice)
         return text.encode("utf-16-le")
 
     async def encoded(self, samples: Sequence[bytes], sound_format: SoundFormat, project: str) -> str:  # noqa: ARG002 - of the seam

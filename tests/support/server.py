@@ -35,6 +35,7 @@ from completionist.store.access import Access
 from completionist.store.sql.books import SqlBooks
 from completionist.store.sql.store import SqlStore
 from completionist.store.usage import Counts, UsageOf, UsageQuery, UsageTotals
+from completionist.store.voices import Style
 from completionist.tracing import Tracer
 from tests.support.guard import LoopGuard
 
@@ -60,6 +61,10 @@ class _NothingKept:
     async def report(self, query: UsageQuery) -> list[UsageTotals]:
         del query
         return []
+
+    async def style(self, project: str, id_: str) -> Style | None:
+        del project, id_
+        return None
 
 
 class RunningServer:

@@ -18,10 +18,9 @@ from completionist.chat.senses import Senses
 from completionist.chat.speech import Speaker, is_spoken
 from completionist.engine.base import ModelCard
 from completionist.errors import InvalidValue, UnsupportedParameter, UnsupportedValue
-from completionist.types.formats import VoiceID
 from completionist.types.messages import Message
 from completionist.types.parts import Part
-from completionist.types.refusals import InvalidLogitBiasKey, UnknownVoice, UnsupportedContent
+from completionist.types.refusals import InvalidLogitBiasKey, UnsupportedContent
 from completionist.types.request import ChatRequest
 
 
@@ -91,9 +90,7 @@ def _check_speech(request: ChatRequest, speaker: Speaker) -> None:
     if speaker.missing is not None:
         raise UnsupportedParameter("modalities", speaker.missing)
     voice = request.audio.voice
-    if isinstance(voice, VoiceID):
-        raise UnknownVoice(voice.id)
-    if voice not in speaker.voices:
+    if isinstance(voice, str) and voice not in speaker.voices:  # a project's own is looked up when its turn comes
         raise InvalidValue("audio.voice", voice, speaker.voices)
     if request.audio.format not in speaker.formats:
         raise UnsupportedValue("audio.format", f"'{request.audio.format}'", speaker.formats)

@@ -23,11 +23,12 @@ from completionist.chat.loaded import Loaded
 from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.room import Place, Room
 from completionist.chat.senses import Senses
-from completionist.chat.speech import is_spoken, spoken, wanted_of
+from completionist.chat.speech import Wanted, is_spoken, spoken, wanted_of
 from completionist.chat.tiers import tier_of
 from completionist.errors import ContextLengthExceeded, UnsupportedParameter
 from completionist.settings import StoreSettings
 from completionist.store.base import Attempt, CompletionStore
+from completionist.store.voices import VoiceBook
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion, Usage
 from completionist.types.request import ChatRequest
@@ -99,6 +100,7 @@ class Stages(msgspec.Struct, frozen=True):
 
     attachments: Attachments
     senses: Senses
+    voices: VoiceBook
 
 
 class ChatService:
@@ -285,8 +287,8 @@ class Answer:
 
     @asynccontextmanager
     async def _deltas(self) -> AsyncIterator[tuple[Delta, AsyncIterator[Delta]]]:
-        """The first, which says that the request is accepted, and the others. Raises `Overloaded`, or `StorageUnavailable`
-        where the answer could not be stored, before anything runs."""
+        """The first, which says that the request is accepted, and the others. Raises `Overloaded`, `StorageUnavailable` where
+        the answer could not be stored, and what is wrong with what the request names, before anything runs."""
         with self._room.place(
             self._caller,
             tier_of(self.request, self._caller),
@@ -294,10 +296,12 @@ class Answer:
             n_streams=self._backend.card.streams,
         ) as self._place:
             await self._keeper.check()
-            request = await self._stages.attachments.in_text(self.request, self._caller.project)
+            project, voices = self._caller.project, self._stages.voices
+            wanted = await wanted_of(self.request, voices, project, self._head.created)
+            request = await self._stages.attachments.in_text(self.request, project)
             async with (
                 aclosing(self._backend.deltas(request, self._caller, self._tally)) as written,
-                aclosing(self._spoken(written)) as deltas,
+                aclosing(self._spoken(written, wanted)) as deltas,
             ):
                 try:
                     yield self._fitting(await anext(deltas)), deltas
@@ -310,8 +314,7 @@ class Answer:
             check_room(self.request, self._profile, prompt_tokens=first.prompt_tokens, context_tokens=n_context)
         return first
 
-    def _spoken(self, written: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
-        wanted = wanted_of(self.request, self._caller.project, self._head.created)
+    def _spoken(self, written: AsyncGenerator[Delta], wanted: Wanted | None) -> AsyncGenerator[Delta]:
         return written if wanted is None else spoken(written, wanted, self._stages.senses.speaker)
 
     async def _finish(self, sent: Callable[[], bytes]) -> None:

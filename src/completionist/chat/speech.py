@@ -19,8 +19,10 @@ import msgspec
 
 from completionist import ids
 from completionist.chat.deltas import CallOpened, Closed, Delta, Expiry, Opened, Sound, Spoken, Text, Totals
+from completionist.store.voices import Style, VoiceBook
 from completionist.text.clauses import Clauses
-from completionist.types.refusals import SpeechTooLong
+from completionist.types.formats import VoiceID
+from completionist.types.refusals import SpeechTooLong, UnknownVoice
 from completionist.types.request import ChatRequest
 
 SAMPLE_RATE_HZ = 24_000
@@ -42,7 +44,7 @@ class Speaker(Protocol):
 
     @property
     def voices(self) -> Sequence[str]:
-        """Their names."""
+        """Those that everyone may name."""
         ...
 
     @property
@@ -55,8 +57,10 @@ class Speaker(Protocol):
         """How long all choices of an answer together may speak."""
         ...
 
-    async def say(self, text: str, voice: str, project: str) -> bytes:
-        """Signed 16-bit little-endian samples at 24 kHz, one channel; none where there is nothing to pronounce."""
+    async def say(self, text: str, voice: str | Style, project: str) -> bytes:
+        """`voice`: one of `voices`, or a project's own.
+
+        Signed 16-bit little-endian samples at 24 kHz, one channel; none where there is nothing to pronounce."""
         ...
 
     async def encoded(self, samples: Sequence[bytes], sound_format: SoundFormat, project: str) -> str:
@@ -69,7 +73,7 @@ class Speaker(Protocol):
 class Wanted(msgspec.Struct, frozen=True):
     """How an answer is to be spoken."""
 
-    voice: str
+    voice: str | Style
     sound_format: SoundFormat
     project: str
     expires_at: int
@@ -80,12 +84,21 @@ def is_spoken(request: ChatRequest) -> bool:
     return "audio" in (request.modalities or ())
 
 
-def wanted_of(request: ChatRequest, project: str, created: int) -> Wanted | None:
-    """None: the answer is not spoken."""
+async def wanted_of(request: ChatRequest, voices: VoiceBook, project: str, created: int) -> Wanted | None:
+    """None: the answer is not spoken. Raises `UnknownVoice`, `StorageUnavailable`."""
     audio = request.audio
     if not is_spoken(request) or audio is None:
         return None
-    return Wanted(str(audio.voice), audio.format, project, created + _EXPIRES_AFTER_S)
+    voice = audio.voice
+    style = await _style(voices, project, voice.id) if isinstance(voice, VoiceID) else voice
+    return Wanted(style, audio.format, project, created + _EXPIRES_AFTER_S)
+
+
+async def _style(voices: VoiceBook, project: str, id_: str) -> Style:
+    style = await voices.style(project, id_)
+    if style is None:
+        raise UnknownVoice(id_)
+    return style
 
 
 async def spoken(deltas: AsyncIterator[Delta], wanted: Wanted, speaker: Speaker) -> AsyncGenerator[Delta]:

@@ -27,12 +27,12 @@ class ReadDocument(msgspec.Struct, frozen=True, kw_only=True, tag="document"):
 
 
 class Speak(msgspec.Struct, frozen=True, kw_only=True, tag="speak"):
-    """Answered with `Samples`."""
+    """Answered with `Samples`. The payload is the voice's style, where that is no file."""
 
     n_payload_bytes: int = 0
     text: str
     model_path: str
-    voice_path: str
+    voice_path: str | None
     """Of its style: 510 rows of 256 numbers, one for each length of an utterance."""
     is_british: bool
     gain: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -19,13 +20,22 @@ _LIBRARIES = ("av", "faster_whisper")
 
 
 class WorkerListener:
-    """A `Listener`. `model` is a directory; None: it has not been fetched."""
+    """A `Listener`. `find` looks for the model's directory, None where it is not here: it is asked until it is."""
 
-    def __init__(self, model: Path | None, settings: HearingSettings) -> None:
-        self._model = model
+    def __init__(self, find: Callable[[], Path | None], settings: HearingSettings) -> None:
+        self._find = find
+        self._found: Path | None = None
+        self._has_libraries = all(map(find_spec, _LIBRARIES))
         self._settings = settings
-        self.missing = _missing(model)
         self.worker = MediaWorker("hearing", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)
+
+    @property
+    def missing(self) -> str | None:
+        if not self._has_libraries:
+            return "No speech recognition is installed: pip install 'completionist[hearing]', then completionist hearing pull."
+        if self._model is None:
+            return "No speech recognition is installed: completionist hearing pull fetches its model."
+        return None
 
     async def heard(self, data: Base64, sound_format: Literal["wav", "mp3"], project: str) -> str:
         question = Listen(
@@ -49,12 +59,8 @@ class WorkerListener:
         """End the worker."""
         await self.worker.close()
 
-
-def _missing(model: Path | None) -> str | None:
-    if not all(map(find_spec, _LIBRARIES)):
-        return (
-            "No speech recognition is installed: pip install 'completionist[hearing]', then completionist hearing pull."
-        )
-    if model is None:
-        return "No speech recognition is installed: completionist hearing pull fetches its model."
-    return None
+    @property
+    def _model(self) -> Path | None:
+        """A look at the disk, while there is nothing."""
+        self._found = self._found or self._find()
+        return self._found

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import hibari.g2p
@@ -31,15 +32,17 @@ _PAUSES = '.,;:!?…\u2014\u2013)"'
 _Floats = npt.NDArray[np.float32]
 
 
-def say(question: Speak) -> bytes:
-    """Signed 16-bit samples; none where the text has nothing to pronounce, as in a script that the converter does not know."""
+def say(question: Speak, payload: bytes) -> bytes:
+    """`payload`: the style, where the question names no file of it.
+
+    Signed 16-bit samples; none where the text has nothing to pronounce, as in a script that the converter does not know."""
     text = question.text.replace("](", "] (")  # no way for a text to dictate phonemes
     phonemes = _converter(question.is_british)(text) or ""
     ids = [_phoneme_ids()[phoneme] for phoneme in phonemes if phoneme in _phoneme_ids()]
     if not any(character.isalnum() for character in phonemes):
         return b""
     session = _session(question.model_path, question.threads)
-    style = _style(question.voice_path)
+    style = _shaped(payload) if question.voice_path is None else _style(question.voice_path)
     trail = _TRAIL_SAMPLES if question.text.rstrip().endswith(tuple(_PAUSES)) else 0
     parts = [_utterance(session, ids[i : i + _MAX_PHONEMES], style, trail) for i in range(0, len(ids), _MAX_PHONEMES)]
     loud = np.clip(np.concatenate(parts) * question.gain, -1.0, 1.0)
@@ -71,7 +74,11 @@ def _session(path: str, threads: int) -> Any:  # noqa: ANN401 - likewise
 
 @cache
 def _style(path: str) -> _Floats:
-    return np.fromfile(path, "<f4").reshape(_STYLE_SHAPE)
+    return _shaped(Path(path).read_bytes())
+
+
+def _shaped(style: bytes) -> _Floats:
+    return np.frombuffer(style, "<f4").reshape(_STYLE_SHAPE)
 
 
 @cache

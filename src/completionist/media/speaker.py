@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from completionist.errors import ServerError
 from completionist.media.client import MediaWorker
 from completionist.media.frames import EncodeSound, Samples, Speak, Text
 from completionist.settings import SpeechSettings
+from completionist.store.voices import Style
 
 _MEMORY_BYTES = 4 * 2**30
 """Of address space; half a gigabyte of it is used."""
@@ -36,28 +37,47 @@ class SpeechFiles(msgspec.Struct, frozen=True):
 
 
 class WorkerSpeaker:
-    """A `Speaker`. `files` None: they have not been fetched."""
+    """A `Speaker`. `find` looks for the files, None where they have not been fetched: it is asked until they are there."""
 
-    def __init__(self, files: SpeechFiles | None, settings: SpeechSettings) -> None:
-        self._files = files or SpeechFiles(Path(), {})
+    def __init__(self, find: Callable[[], SpeechFiles | None], settings: SpeechSettings) -> None:
+        self._find = find
+        self._found: SpeechFiles | None = None
+        self._has_libraries = all(map(find_spec, _LIBRARIES))
         self._threads = settings.threads
-        self.missing = _missing(files)
-        self.voices = tuple(self._files.voices)
         self.formats = tuple(form for form in _FORMATS if form != "aac" or find_spec("av"))
         self.max_answer_s = settings.max_answer_s
         self.worker = MediaWorker("speech", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)
 
-    async def say(self, text: str, voice: str, project: str) -> bytes:
-        file = self._files.voices[voice]
+    @property
+    def missing(self) -> str | None:
+        if not self._has_libraries:
+            return (
+                "No speech synthesis is installed: pip install 'completionist[voice]', then completionist voices pull."
+            )
+        if self._files is None:
+            return "No voices are installed: completionist voices pull fetches them."
+        return None
+
+    @property
+    def voices(self) -> Sequence[str]:
+        return tuple(self._files.voices) if self._files else ()
+
+    async def say(self, text: str, voice: str | Style, project: str) -> bytes:
+        files = self._files
+        if files is None:
+            raise ServerError  # they were there when the request was judged
+        sound = files.voices[voice] if isinstance(voice, str) else voice
+        path, numbers = (str(sound.path), b"") if isinstance(sound, VoiceFile) else (None, sound.numbers)
         question = Speak(
+            n_payload_bytes=len(numbers),
             text=text,
-            model_path=str(self._files.model),
-            voice_path=str(file.path),
-            is_british=file.is_british,
-            gain=file.gain,
+            model_path=str(files.model),
+            voice_path=path,
+            is_british=sound.is_british,
+            gain=sound.gain,
             threads=self._threads,
         )
-        answer = await self.worker.ask(project, question)
+        answer = await self.worker.ask(project, question, lambda: (numbers,))
         if isinstance(answer, Samples):
             return answer.data
         raise ServerError
@@ -73,10 +93,8 @@ class WorkerSpeaker:
         """End the worker."""
         await self.worker.close()
 
-
-def _missing(files: SpeechFiles | None) -> str | None:
-    if not all(map(find_spec, _LIBRARIES)):
-        return "No speech synthesis is installed: pip install 'completionist[voice]', then completionist voices pull."
-    if files is None:
-        return "No voices are installed: completionist voices pull fetches them."
-    return None
+    @property
+    def _files(self) -> SpeechFiles | None:
+        """A few looks at the disk, while there is nothing."""
+        self._found = self._found or self._find()
+        return self._found

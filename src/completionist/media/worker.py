@@ -65,7 +65,7 @@ def _done(question: Question, payload: bytes) -> Answer:
         case ReadDocument():
             return _read_document(question, payload)
         case Speak():
-            return _speak(question)
+            return _speak(question, payload)
         case EncodeSound():
             return _encode(question, payload)
         case Listen():
@@ -82,10 +82,10 @@ def _read_document(question: ReadDocument, payload: bytes) -> Text:
     return Text(pages.text())
 
 
-def _speak(question: Speak) -> Samples:
+def _speak(question: Speak, payload: bytes) -> Samples:
     from completionist.media import speak  # noqa: PLC0415 - as the docstring says
 
-    return Samples(speak.say(question))
+    return Samples(speak.say(question, payload))
 
 
 def _encode(question: EncodeSound, payload: bytes) -> Text:

@@ -1,4 +1,4 @@
-"""`AccessBook` and `UsageBook` on the threads of a `SqlStore`.
+"""`AccessBook`, `UsageBook` and `VoiceBook` on the threads of a `SqlStore`.
 
 The tables are imported by these threads, once a database is open: a start does not wait for the database library.
 """
@@ -13,13 +13,14 @@ from completionist.store.access import Access
 from completionist.store.sql.place import database_url
 from completionist.store.sql.store import SqlStore
 from completionist.store.usage import Counts, UsageOf, UsageQuery, UsageTotals
+from completionist.store.voices import Style
 
 if TYPE_CHECKING:
     from completionist.store.sql.state import State
 
 
 class SqlBooks:
-    """Keys, projects, blocks and usage beside the stored completions."""
+    """Keys, projects, blocks, usage and voices beside the stored completions."""
 
     def __init__(self, store: SqlStore) -> None:
         self._store = store
@@ -35,6 +36,9 @@ class SqlBooks:
 
     async def report(self, query: UsageQuery) -> list[UsageTotals]:
         return await self._store.read(lambda state: _report(state, query))
+
+    async def style(self, project: str, id_: str) -> Style | None:
+        return await self._store.read(lambda state: _style(state, project, id_))
 
 
 def has_usable_key(configured_url: str | None) -> bool:
@@ -80,3 +84,10 @@ def _report(state: State, query: UsageQuery) -> list[UsageTotals]:
 
     with state.database.reading() as connection:
         return usage.report(connection, query)
+
+
+def _style(state: State, project: str, id_: str) -> Style | None:
+    from completionist.store.sql import voices  # noqa: PLC0415
+
+    with state.database.reading() as connection:
+        return voices.style(connection, project, id_)

@@ -20,9 +20,12 @@ from completionist.store.sql.database import Database
 from completionist.store.sql.migrate import migrate
 from completionist.store.sql.schema import metadata
 from completionist.store.sql.tables import storage_probe
+from completionist.store.sql.tenant_tables import custom_voices
 
 _ROWS = 500
 """Held at a time, and committed together."""
+_VOICES = 20
+"""Likewise; these are large."""
 
 OnRows = Callable[[str, int], None]
 """Called with a table and how many of its rows have been seen."""
@@ -98,7 +101,7 @@ def _copy_table(source: Database, target: Database, table: Table, on_rows: OnRow
         start = _last_number(connection, table)
     seen = 0
     with source.reading() as connection:
-        for rows in _rows(connection, table, start).partitions(_ROWS):
+        for rows in _rows(connection, table, start).partitions():
             with target.writing() as writing:
                 writing.execute(upsert.on_conflict_do_nothing(), [row._asdict() for row in rows])
             seen += len(rows)
@@ -115,7 +118,8 @@ def _last_number(connection: Connection, table: Table) -> int:
 
 def _rows(connection: Connection, table: Table, start: int) -> Any:  # noqa: ANN401 (rows of any table)
     first = next(iter(table.primary_key.columns))
-    wanted = select(table).order_by(*table.primary_key.columns).execution_options(yield_per=_ROWS)
+    n_rows = _VOICES if table is custom_voices else _ROWS
+    wanted = select(table).order_by(*table.primary_key.columns).execution_options(yield_per=n_rows)
     return connection.execute(wanted.where(first >= start) if first.name == "sequence" else wanted)
 
 

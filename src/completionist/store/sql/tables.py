@@ -11,7 +11,7 @@ transcripts          the words of answers that were spoken, until they expire
 files_owner          one row, when it is asked for: the name by which a directory of files knows its database
 storage_probe        one row that is written to learn whether writing works again
 
-Those of keys, projects and usage are in `tenant_tables`.
+Those of keys, projects, usage and voices are in `tenant_tables`.
 
 Text that clients choose freely is in JSON columns only: JSON writes a NUL, which PostgreSQL's text refuses, as an escape.
 """
@@ -23,7 +23,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBina
 from completionist.store.sql import tenant_tables  # noqa: F401 (so that whoever knows these tables knows all)
 from completionist.store.sql.schema import Sequence, metadata
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration."""
 
 completions = Table(

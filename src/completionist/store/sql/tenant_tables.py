@@ -1,15 +1,16 @@
-"""The tables of who may ask, and of what they asked for.
+"""The tables of who may ask, of what they asked for, and of voices of their own.
 
 projects           what the operator said about a project; one without a row has no limits of its own
 api_keys           one row a key, revoked ones too: its digest, never the key
 blocked_end_users  whom nobody answers, in one project or in all
 access_version     one row, counted up by whoever changes one of the three above
 usage              one row for each day, project, key, model and end user
+custom_voices      one row a voice, half a megabyte of style with it
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, Table, Text
 
 from completionist.store.sql.schema import metadata
 
@@ -70,4 +71,17 @@ usage = Table(
     Column("cached_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
     Column("reasoning_tokens", BigInteger, nullable=False),
+)
+
+custom_voices = Table(
+    "custom_voices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("made_of", Text, nullable=False),
+    Column("is_british", Boolean, nullable=False),
+    Column("gain", Double, nullable=False),
+    Column("style", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
 )
