@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from completionist.types.caller import ServiceTier
 from completionist.types.files import FilePurpose
@@ -279,12 +278,8 @@ class KeySettings(Section):
         return f"key_{self.sha256[:16]}"
 
 
-class Settings(BaseSettings):
-    """All of it. Build with `Settings(...)`; keyword arguments are the flags."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="COMPLETIONIST_", env_nested_delimiter="__", toml_file=None
-    )
+class Settings(Section):
+    """All of it."""
 
     model: str = DEFAULT_MODEL
     """A catalogue name or the path of a GGUF file."""
@@ -322,18 +317,6 @@ class Settings(BaseSettings):
                 way = f"{name} → {model}" if name == model else f"{name} → {model} → {aliases[model]}"
                 raise ValueError(f"an alias stands for a model, not for another alias: {way}")
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def is_loopback(host: str) -> bool:

@@ -76,6 +76,22 @@ def test_an_unknown_variable_is_refused(variable: str, monkeypatch: pytest.Monke
         read_settings({})
 
 
+def test_lists_and_sections_in_the_environment_are_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "a.toml", '[served.a]\nmodel = "m"\n[server]\nhost = "127.0.0.9"\n')
+    monkeypatch.setenv("COMPLETIONIST_SERVED", '{"b": {"model": "n"}}')
+    monkeypatch.setenv("COMPLETIONIST_SERVED__C__MODEL", "o")
+    monkeypatch.setenv("COMPLETIONIST_SERVER", '{"port": 1, "allowed_hosts": ["x"]}')
+    monkeypatch.setenv("COMPLETIONIST_SERVER__PORT", "2")
+    monkeypatch.setenv("COMPLETIONIST_ENGINE__CACHE_BYTES", "7")
+    settings = read_settings({"server.host": "127.0.0.8"}, file)
+    assert {name: said.model for name, said in settings.served.items()} == {"a": "m", "b": "n", "c": "o"}
+    assert (settings.server.port, settings.server.host, settings.server.allowed_hosts) == (2, "127.0.0.8", ("x",))
+    assert settings.engine.cache_bytes == 7
+    monkeypatch.setenv("COMPLETIONIST_SERVER__ALLOWED_HOSTS", "x")
+    with pytest.raises(SettingsRefused, match=r"COMPLETIONIST_SERVER__ALLOWED_HOSTS: lists .* as JSON"):
+        read_settings({})
+
+
 def test_a_key_in_place_of_its_digest_is_not_repeated(tmp_path: Path) -> None:
     file = write(tmp_path / "keys.toml", '[[keys]]\nsha256 = "sk-secret"\nproject = "a"\n')
     with pytest.raises(SettingsRefused) as refused:

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 HEAVY = {
-    "alembic", "anyio", "cffi", "httpx2", "llguidance", "minijinja", "numpy", "psutil", "psycopg", "rich", "sqlalchemy",
-    "starlette", "uvicorn", "uvloop",
+    "alembic", "anyio", "asyncio", "cffi", "httpx2", "llguidance", "minijinja", "numpy", "psutil", "psycopg", "rich",
+    "sqlalchemy", "starlette", "uvicorn", "uvloop",
 }  # fmt: skip
 
 

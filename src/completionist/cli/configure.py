@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import SettingsError
 
+from completionist.cli.environment import PREFIX, from_environment, merged
 from completionist.errors import OperatorError
 from completionist.settings import Settings
 
 CONFIG_VARIABLE = "COMPLETIONIST_CONFIG"
-_PREFIX = "COMPLETIONIST_"
 
 
 class SettingsRefused(OperatorError):
@@ -32,18 +31,10 @@ def read_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     Raises `SettingsRefused`, with a message that names the key.
     """
     file = config_file(config)
-    _check_readable(file)
-    _check_environment()
-
-    class FromFile(Settings, toml_file=file):
-        """Settings whose lowest source is this file."""
-
     try:
-        return FromFile(**_nested(flags))
+        return Settings(**merged(merged(_read(file), _environment()), _nested(flags)))
     except ValidationError as error:
         raise SettingsRefused(_explanation(error.errors(), file)) from None
-    except SettingsError as error:
-        raise SettingsRefused(f"{error}: lists and sections in the environment are written as JSON") from None
 
 
 def config_file(given: Path | None) -> Path | None:
@@ -69,11 +60,11 @@ def known_keys(section: type[BaseModel] = Settings, prefix: str = "") -> list[st
     return keys
 
 
-def _check_readable(file: Path | None) -> None:
+def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
-        return
+        return {}
     try:
-        tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsRefused(f"{file} is no valid TOML: {error}") from None
     except UnicodeDecodeError:
@@ -82,14 +73,17 @@ def _check_readable(file: Path | None) -> None:
         raise SettingsRefused(f"cannot read the settings file {file}: {error.strerror}") from None
 
 
-def _check_environment() -> None:
-    """The settings library ignores variables that it does not know; a typing slip must not pass silently."""
-    for variable in os.environ:
-        if not variable.startswith(_PREFIX) or variable == CONFIG_VARIABLE:
-            continue
-        key = variable.removeprefix(_PREFIX).lower().replace("__", ".")
+def _environment() -> dict[str, Any]:
+    """A variable that is no setting is refused by its own name: a typing slip must not pass silently."""
+    said = {name: text for name, text in os.environ.items() if name.startswith(PREFIX) and name != CONFIG_VARIABLE}
+    for variable in said:
+        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
         if key.split(".")[0] not in Settings.model_fields:
             raise SettingsRefused(f"unknown setting {variable} in the environment{_suggestion(key)}")
+    try:
+        return from_environment(said)
+    except ValueError as error:
+        raise SettingsRefused(str(error)) from None
 
 
 def _nested(flags: Mapping[str, Any]) -> dict[str, Any]:

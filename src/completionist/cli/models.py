@@ -9,8 +9,6 @@ import msgspec
 import typer
 
 from completionist.cli.configure import read_settings
-from completionist.cli.fetching import plan_of
-from completionist.cli.fetching import pull as pull_model
 from completionist.cli.options import Config, Json, Model
 from completionist.cli.terminal import json_text, megabytes
 from completionist.models.catalog import CatalogEntry, catalog
@@ -60,11 +58,13 @@ def pull(
     config: Config = None,
 ) -> None:
     """Fetch a model, or go on where an earlier pull stopped."""
+    from completionist.cli import fetching  # noqa: PLC0415 - not for the commands beside this one
+
     settings = read_settings({}, config).models
     if lists and (reference := hub_reference(name)):
-        _print_variants(offered(plan_of(reference)), as_json=as_json)
+        _print_variants(offered(fetching.plan_of(reference)), as_json=as_json)
         return
-    model = pull_model(name, settings)
+    model = fetching.pull(name, settings)
     typer.echo(json_text(model) if as_json else f"{model.name}: {model.path}")
 
 
