@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from completionist.engine.base import GrammarSpec
 from completionist.errors import InvalidRequest, Overloaded
+from completionist.gently import NICENESS
 from completionist.grammar.check import ClientGrammar, GrammarChecks
 from completionist.grammar.frames import Part
 from completionist.types.refusals import InvalidSchema
@@ -232,6 +233,22 @@ def test_past_the_deadline_a_grammar_is_too_complex_and_the_next_one_is_judged()
         with pytest.raises(InvalidRequest, match="too complex"):
             await checks.check((schema(SOUND), slow), PROJECT)
         await checks.check((schema(SOUND),), PROJECT)
+        await checks.close()
+
+    asyncio.run(run())
+
+
+def test_a_busy_machine_makes_no_grammar_too_complex() -> None:
+    async def run() -> None:
+        checks = GrammarChecks(deadline_s=0.6)
+        await checks.check((lark('start: "a"'),), PROJECT)
+        process = psutil.Process(checks.pid)
+        assert process.nice() >= NICENESS
+        process.suspend()  # as if it got no processor
+        trial = asyncio.create_task(checks.check((schema(SOUND),), PROJECT))
+        await asyncio.sleep(0.9)
+        process.resume()
+        await trial
         await checks.close()
 
     asyncio.run(run())

@@ -1,6 +1,6 @@
 """Judging the grammars of a request before it runs: 400 with the contract's words, whatever they do to the compiler.
 
-The trial runs in another process under a deadline (`grammar.checker`). A grammar that kills it or outlasts the deadline is
+The trial runs in a process of its own with a deadline (`grammar.checker`). A grammar that kills it or outlasts the deadline is
 too complex. Verdicts are remembered, so that an application's grammars wait for nobody, and a hostile one that comes
 again costs nothing. New ones are tried one at a time, projects in turn.
 """
@@ -23,6 +23,7 @@ from completionist.turns import Turns
 from completionist.types.refusals import InvalidSchema
 
 DEADLINE_S = 5.0
+"""Of processor time; three times as long by the clock."""
 PATIENCE_S = 20.0
 """How long a request may wait for its turn; then the server is overloaded, and says so."""
 _MAX_REMEMBERED = 4096

@@ -1,17 +1,25 @@
 """The process that tries clients' grammars, from standard input to standard output (`grammar.frames`).
 
+    python -m completionist.grammar.checker SECONDS
+
+Each question may take so many seconds of a processor; then the kernel ends the process. It runs at low priority, so
+that it slows no stream, and counts its own time alone, so that a busy machine makes no grammar too complex.
+
 It holds nothing, so it may die or be killed at any time.
 """
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import sys
 import threading
 from typing import BinaryIO
 
 import msgspec
 
+from completionist.gently import NICENESS
 from completionist.grammar.frames import HEADER, Began, Check, Report, Verdict
 from completionist.grammar.trial import Trials
 
@@ -19,24 +27,28 @@ _MEMORY_BYTES = 1 << 30
 _STACK_BYTES = 256 << 20
 
 
-def main() -> None:
+def main(deadline_s: float) -> None:
     """Answer until the other side closes. On a thread, for only a thread can have so deep a stack."""
+    os.nice(NICENESS)
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     threading.stack_size(_STACK_BYTES)
-    serving = threading.Thread(target=_serve, args=(sys.stdin.buffer, sys.stdout.buffer))
+    serving = threading.Thread(target=_serve, args=(sys.stdin.buffer, sys.stdout.buffer, deadline_s))
     serving.start()
     serving.join()
 
 
-def _serve(source: BinaryIO, sink: BinaryIO) -> None:
+def _serve(source: BinaryIO, sink: BinaryIO, deadline_s: float) -> None:
     trials = Trials()
     decoder = msgspec.msgpack.Decoder(Check)
     _say(sink, Verdict())  # ready: the time it took to start is not counted as anybody's
     while header := source.read(HEADER.size):
         check = decoder.decode(source.read(*HEADER.unpack(header)))
-        _say(sink, trials.verdict(check, lambda part: _say(sink, Began(part))))
+        signal.setitimer(signal.ITIMER_PROF, deadline_s)  # its signal ends the process, native code or not
+        verdict = trials.verdict(check, lambda part: _say(sink, Began(part)))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _say(sink, verdict)
 
 
 def _say(sink: BinaryIO, report: Report) -> None:
@@ -46,4 +58,4 @@ def _say(sink: BinaryIO, report: Report) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

@@ -16,6 +16,8 @@ from completionist.log import emit
 _log = logging.getLogger(__name__)
 
 _COMMAND = (sys.executable, "-P", "-m", "completionist.grammar.checker")
+_PATIENCE = 3
+"""By the clock a question may take so many times its processor time: the machine may be busy, but whoever waits has an end."""
 _decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
@@ -26,7 +28,10 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Trier:
-    """Owns the process, which starts at the first question. All of it blocks, and belongs to one thread."""
+    """Owns the process, which starts at the first question. All of it blocks, and belongs to one thread.
+
+    `deadline_s` is of processor time.
+    """
 
     def __init__(self, *, deadline_s: float) -> None:
         self._deadline_s = deadline_s
@@ -41,7 +46,7 @@ class Trier:
         """Raises `ServerError` where the process does not start."""
         body = msgspec.msgpack.encode(check)
         process = self._process_that_reads(HEADER.pack(len(body)) + body)
-        watchdog = threading.Timer(self._deadline_s, process.kill)
+        watchdog = threading.Timer(_PATIENCE * self._deadline_s, process.kill)
         watchdog.start()
         try:
             outcome = _outcome(process)
@@ -75,7 +80,7 @@ class Trier:
         if self._process is None or self._process.poll() is not None:
             self.end()
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                _COMMAND,
+                [*_COMMAND, str(self._deadline_s)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 process_group=0,  # a terminal's Ctrl-C is for us
