@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import typer
 
 from completionist import __version__
-from completionist.cli import COMMANDS
+from completionist.cli import COMMANDS, command_line, run
 from completionist.models.catalog import catalog
+from completionist.registry.aliases import Alias
 from tests.cli.conftest import Cli, one_line
 
 
@@ -31,6 +36,50 @@ def test_every_command_explains_itself(cli: Cli, name: str) -> None:
     assert completed.returncode == 0
     assert f"completionist {name}" in completed.stdout
     assert COMMANDS[name].summary in " ".join(completed.stdout.split())
+
+
+WITHOUT_JSON = {"serve", "export"}
+"""One runs until it is stopped, the other writes JSON lines as it is."""
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - WITHOUT_JSON))
+def test_every_command_prints_json_where_it_is_asked_for(name: str) -> None:
+    group = typer.main.get_command(command_line([name]))
+    silent = {path for path, options in commands_in(group) if "--json" not in options}
+    assert silent <= WITHOUT_JSON
+
+
+def commands_in(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str]]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_in(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), {option for one in command.params for option in one.opts}
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("completionist hearing ", {"pull", "list"}),
+        ("completionist hearing list --js", {"--json"}),
+        ("completionist alias set a ", set(catalog())),
+        ("completionist stop mi", {"mine"}),
+        ("completionist alias rm ", {"mine"}),
+    ],
+)
+def test_a_shell_completes_commands_options_and_names(
+    line: str, offered: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (tmp_path / "completionist").mkdir()
+    (tmp_path / "completionist" / "aliases.json").write_bytes(msgspec.json.encode([Alias(name="mine", model="m")]))
+    words = line.split(" ")
+    monkeypatch.setenv("_COMPLETIONIST_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    run([])
+    assert set(capsys.readouterr().out.split()) == offered
 
 
 def test_a_slip_gets_a_suggestion(cli: Cli) -> None:

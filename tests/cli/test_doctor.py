@@ -23,9 +23,21 @@ def test_templates_of_a_directory_are_compared(tmp_path: Path, capsys: Captured)
     (tmp_path / "sub" / "model.gguf").write_bytes(MODEL)
     (tmp_path / "broken.j2").write_text("{% for %}")
     (tmp_path / "other.json").write_text("[]")
+    (tmp_path / "cut.json").write_text("{")
+    named = [{"name": "default", "template": "{{ messages[0].role }}"}, {"name": "tool_use", "template": "{{ 1 }}"}]
+    (tmp_path / "several.json").write_text(json.dumps({"chat_template": named}))
     assert run(["doctor", "--templates", str(tmp_path), "--json"]) == 1
     found = {finding["detail"].partition(":")[0]: finding for finding in json.loads(capsys.readouterr().out)}
-    assert found.keys() == {"good.jinja", "config.json", "sub/model.gguf", "broken.j2", "4 templates"}
+    several = {"several.json default", "several.json tool_use"}
+    assert found.keys() == several | {
+        "good.jinja",
+        "config.json",
+        "sub/model.gguf",
+        "broken.j2",
+        "cut.json",
+        "6 templates",
+    }
+    assert "cannot be read" in found["cut.json"]["detail"]
     assert found["good.jinja"]["verdict"] == found["sub/model.gguf"]["verdict"] == "fine"
     assert "'Hello!100000000000000000000.0' here, 'Hello!1e+20' by Jinja2" in found["config.json"]["detail"]
     assert "refused: TemplateError: syntax error" in found["broken.j2"]["detail"]

@@ -79,7 +79,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Carry out one command line and return its exit code; what an operator can mend ends in one line on stderr."""
     try:
-        _command_line(arguments)(arguments, prog_name="completionist")
+        command_line(arguments)(arguments, prog_name="completionist")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 1
     except OperatorError as error:
@@ -90,7 +90,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _command_line(arguments: list[str]) -> typer.Typer:
+def command_line(arguments: list[str]) -> typer.Typer:
     """The command that is asked for; where none is, or one that is not there, the names of all."""
     app = typer.Typer(
         help="A self-hosted server for the whole Chat Completions API, with real inference inside.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from completionist import ids
 from completionist.cli.configure import read_settings
-from completionist.cli.options import Config, Json
+from completionist.cli.options import Config, Json, known_aliases, known_models
 from completionist.cli.terminal import json_text
 from completionist.models.installed import installed, resolve
 from completionist.registry.aliases import FILE_NAME, Alias, AliasFile, AliasRefused, check, configured
@@ -40,12 +41,18 @@ class ListedAlias(msgspec.Struct, frozen=True, kw_only=True):
 @group.command("set")
 def set_alias(
     name: Annotated[str, typer.Argument(help="The name that clients use, gpt-4o-mini for example.")],
-    model: Annotated[str, typer.Argument(help="The model behind it; a name that `completionist list` shows.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="The model behind it; a name that `completionist list` shows.", autocompletion=known_models
+        ),
+    ],
     *,
     profile: Annotated[
         str | None, typer.Option(help="Show the refusals of this hosted family, gpt-4o for example.")
     ] = None,
     hide: Annotated[bool, typer.Option("--hide", help="Even where there is a model of this name.")] = False,
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Let a name stand for a model. A running server knows it within a second."""
@@ -60,18 +67,23 @@ def set_alias(
             resolve(model, settings.models)  # says what is wrong with it
             raise AliasRefused(f'{model} has no name of its own: give it one with [served."NAME"] in the settings')
         aliases[name] = alias
-    typer.echo(f"{name} stands for {model}" + (", and hides the model of its own name" if name in models else ""))
+    if as_json:
+        typer.echo(json_text(_row(alias, fixed, models)))
+    else:
+        typer.echo(f"{name} stands for {model}" + (", and hides the model of its own name" if name in models else ""))
 
 
 @group.command("rm")
-def remove(name: Annotated[str, typer.Argument()], config: Config = None) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(autocompletion=known_aliases)], as_json: Json = False, config: Config = None
+) -> None:
     """Forget a name that was set."""
     if name in configured(read_settings({}, config)):
         raise AliasRefused(f"{name} is set in the settings, and removed there")
     with _file().changing() as aliases:
         if aliases.pop(name, None) is None:
             raise AliasRefused(f"there is no alias {name}: completionist alias list")
-    typer.echo(f"{name} stands for nothing any more")
+    typer.echo(json_text({"name": name, "removed": True}) if as_json else f"{name} stands for nothing any more")
 
 
 @group.command("list")
@@ -79,18 +91,19 @@ def list_aliases(as_json: Json = False, config: Config = None) -> None:
     """List the names, and the models behind them."""
     settings = read_settings({}, config)
     fixed, models = configured(settings), _models(settings)
-    rows = [
-        ListedAlias(
-            name=alias.name,
-            model=alias.model,
-            profile=alias.profile,
-            is_configured=alias.name in fixed,
-            hides_model=alias.name in models,
-            is_served=alias.model in models,
-        )
-        for alias in {**_file().read(), **fixed}.values()
-    ]
+    rows = [_row(alias, fixed, models) for alias in {**_file().read(), **fixed}.values()]
     typer.echo(json_text(rows) if as_json else "\n".join(map(_line, rows)) or "no alias is set")
+
+
+def _row(alias: Alias, fixed: Container[str], models: Container[str]) -> ListedAlias:
+    return ListedAlias(
+        name=alias.name,
+        model=alias.model,
+        profile=alias.profile,
+        is_configured=alias.name in fixed,
+        hides_model=alias.name in models,
+        is_served=alias.model in models,
+    )
 
 
 def _line(row: ListedAlias) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from completionist.cli.configure import read_settings
 from completionist.cli.fetching import fetch
-from completionist.cli.options import Config, Json
+from completionist.cli.options import Config, Json, known_models
 from completionist.cli.progress import percent_progress
 from completionist.cli.terminal import json_text
 from completionist.engine.llama.compare import Comparison, compare
@@ -21,7 +21,10 @@ app = typer.Typer()
 def bench(
     model: Annotated[
         str | None,
-        typer.Argument(help="A name that `list` shows, or the path of a GGUF file; by default what is served."),
+        typer.Argument(
+            help="A name that `list` shows, or the path of a GGUF file; by default what is served.",
+            autocompletion=known_models,
+        ),
     ] = None,
     *,
     threads: Annotated[

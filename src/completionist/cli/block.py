@@ -19,19 +19,21 @@ Project = Annotated[str, typer.Option(help="Only in this project; by default in 
 
 
 @app.command()
-def block(end_user: EndUser, project: Project = EVERY_PROJECT, config: Config = None) -> None:
+def block(end_user: EndUser, project: Project = EVERY_PROJECT, as_json: Json = False, config: Config = None) -> None:
     """Refuse the requests of an end user with 403, within seconds."""
+    found = access.Blocked(end_user, project)
     with opened(config, migrates=True) as database, database.writing() as connection:
-        access.block(connection, access.Blocked(end_user, project))
-    typer.echo("blocked")
+        access.block(connection, found)
+    typer.echo(json_text(found) if as_json else "blocked")
 
 
 @app.command()
-def unblock(end_user: EndUser, project: Project = EVERY_PROJECT, config: Config = None) -> None:
+def unblock(end_user: EndUser, project: Project = EVERY_PROJECT, as_json: Json = False, config: Config = None) -> None:
     """Answer an end user again."""
+    found = access.Blocked(end_user, project)
     with opened(config, migrates=True) as database, database.writing() as connection:
-        access.unblock(connection, access.Blocked(end_user, project))
-    typer.echo("no longer blocked")
+        access.unblock(connection, found)
+    typer.echo(json_text(found) if as_json else "no longer blocked")
 
 
 @app.command()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from completionist.cli.findings import Finding
 from completionist.errors import OperatorError
@@ -24,35 +25,39 @@ class NoTemplates(OperatorError):
 def compare_templates(directory: Path, add: Callable[[Finding], None]) -> None:
     """A finding for each template, and one for all. Raises `NoTemplates`, `OracleMissing`."""
     found: list[Agreement] = []
-    for name, source in _templates(directory):
-        agreement = isolated_agreement(source)
-        found.append(agreement)
-        add(_finding(name, agreement))
+    for path in sorted(directory.rglob("*")):
+        name = str(path.relative_to(directory))
+        try:
+            sources = _sources(path) if path.is_file() else {}
+        except (OSError, ValueError, BrokenModelFile) as error:
+            add(Finding("template", "note", f"{name}: it cannot be read: {error}"))
+            continue
+        for part, source in sources.items():
+            agreement = isolated_agreement(source)
+            found.append(agreement)
+            add(_finding(f"{name}{part}", agreement))
     if not found:
         raise NoTemplates(directory)
     add(_total(found))
 
 
-def _templates(directory: Path) -> Iterator[tuple[str, str]]:
-    """Names and sources, those of files that have none or cannot be read left out."""
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and (source := _source(path)):
-            yield str(path.relative_to(directory)), source
+def _sources(path: Path) -> dict[str, str]:
+    """Templates of a file, by what tells them apart: a configuration may have several."""
+    if path.suffix in _TEXTS:
+        return {"": path.read_text(encoding="utf-8")}
+    if path.suffix == ".gguf":
+        source = read_facts(path).text("tokenizer.chat_template")
+        return {"": source} if source else {}
+    if path.suffix == ".json":
+        value = json.loads(path.read_text(encoding="utf-8"))
+        said = value.get("chat_template") if isinstance(value, dict) else None
+        return _named(said if isinstance(said, list) else [{"name": "", "template": said}])
+    return {}
 
 
-def _source(path: Path) -> str | None:
-    try:
-        if path.suffix in _TEXTS:
-            return path.read_text(encoding="utf-8")
-        if path.suffix == ".gguf":
-            return read_facts(path).text("tokenizer.chat_template")
-        if path.suffix == ".json":
-            value = json.loads(path.read_text(encoding="utf-8"))
-            source = value.get("chat_template") if isinstance(value, dict) else None
-            return source if isinstance(source, str) else None
-    except (OSError, ValueError, BrokenModelFile):
-        return None
-    return None
+def _named(listed: list[Any]) -> dict[str, str]:
+    several = (one for one in listed if isinstance(one, dict) and isinstance(one.get("template"), str))
+    return {f" {one['name']}" if one.get("name") else "": one["template"] for one in several}
 
 
 def _finding(name: str, agreement: Agreement) -> Finding:
@@ -75,9 +80,10 @@ def _finding(name: str, agreement: Agreement) -> Finding:
 def _total(found: list[Agreement]) -> Finding:
     n_equal = sum(one.n_equal + one.n_refused for one in found)
     n_trials = sum(one.n_trials for one in found)
+    n_refused = sum(one.n_trials if one.unusable else len(one.refusals) for one in found)
     is_sound = all(one.is_sound for one in found)
     return Finding(
         "all",
         "fine" if is_sound else "wrong",
-        f"{len(found)} templates: {n_equal} of {n_trials} conversations treated alike",
+        f"{len(found)} templates: {n_equal} of {n_trials} conversations treated alike, {n_refused} refused here alone",
     )

@@ -56,16 +56,21 @@ def _directory(config: Path | None) -> FileDirectory:
 
 
 @group.command()
-def migrate(config: Config = None) -> None:
+def migrate(as_json: Json = False, config: Config = None) -> None:
     """Bring the schema up to date, as every start of the server does."""
     with opened(config) as database:
         found = bring_up(database)
-    typer.echo(f"schema {REVISION}" + ("" if found == REVISION else f" (it was {found or 'empty'})"))
+    if as_json:
+        typer.echo(json_text({"schema": REVISION, "was": found}))
+    else:
+        typer.echo(f"schema {REVISION}" + ("" if found == REVISION else f" (it was {found or 'empty'})"))
 
 
 @group.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="Where to; it must not be there yet.")], config: Config = None
+    file: Annotated[Path, typer.Argument(help="Where to; it must not be there yet.")],
+    as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Copy a SQLite database and the contents of files, whole and consistent, while the server runs."""
     beside = files_directory(None, f"sqlite:///{file}")
@@ -77,6 +82,9 @@ def backup(
     with opened(config, f"sqlite:///{file}") as copy_:
         n_contents = contents.back_up(copy_, _directory(config), there)
         _refuse_faults(copy_, there, with_digests=True)
+    if as_json:
+        typer.echo(json_text({"file": file, "size_bytes": size_bytes, "contents": beside, "n_contents": n_contents}))
+        return
     typer.echo(f"{file}: {megabytes(size_bytes)}, and {n_contents} contents of files in {beside}, checked")
 
 
@@ -84,17 +92,19 @@ def backup(
 def check(
     *,
     digests: Annotated[bool, typer.Option("--digests", help="Read the contents of all files too.")] = False,
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Look for damage: in the database, and in what belongs together, contents of files too."""
     with opened(config) as database:
         _refuse_faults(database, _directory(config), with_digests=digests)
-    typer.echo("sound")
+    typer.echo(json_text({"is_sound": True}) if as_json else "sound")
 
 
 @group.command()
 def copy(
     target: Annotated[str, typer.Argument(help="URL of the database to copy to: empty, or with a part of this copy.")],
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Copy everything to another database, and compare. Stop the server first; run it again to go on."""
@@ -102,6 +112,9 @@ def copy(
         if source.url == there.url:
             raise OperatorError("source and target are the same database")
         copied = copying.copy(source, there, lambda table, n: typer.echo(f"{table}: {n}", err=True))
+    if as_json:
+        typer.echo(json_text(copied))
+        return
     for table, n_rows in copied.items():
         typer.echo(f"{table}: {n_rows} rows, the same on both sides")
 

@@ -122,7 +122,7 @@ def _models(settings: Settings) -> Finding:
     names = [model.name for model in installed(settings.models)]
     if names:
         return Finding("models", "fine", ", ".join(names))
-    return Finding("models", "note", f"none here yet: serve fetches {settings.model}")
+    return Finding("models", "note", f"none here yet: completionist pull {settings.model}")
 
 
 def _media(settings: Settings) -> Iterator[Finding]:

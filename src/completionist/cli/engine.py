@@ -25,6 +25,7 @@ def build(
     accelerator: Annotated[
         Accelerator | None, typer.Option(help="What to compile for; by default cpu, on a Mac metal.")
     ] = None,
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Compile the pinned llama.cpp for this very processor (minutes; needs cmake and a C++ compiler)."""
@@ -33,7 +34,7 @@ def build(
         library = build_library(
             settings, accelerator or default_accelerator(), lambda at: draw(f"engine: {at.stage}", at.percent, 100)
         )
-    typer.echo(f"{library.description}: {library.path}")
+    typer.echo(json_text(library) if as_json else f"{library.description}: {library.path}")
 
 
 @group.command()

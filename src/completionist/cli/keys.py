@@ -104,11 +104,11 @@ def list_keys(
 
 
 @group.command()
-def revoke(id_: KeyId, config: Config = None) -> None:
+def revoke(id_: KeyId, as_json: Json = False, config: Config = None) -> None:
     """Make a key useless, for ever."""
     with opened(config, migrates=True) as database, database.writing() as connection:
         access.revoke_key(connection, id_)
-    typer.echo(f"{id_} is revoked")
+    typer.echo(json_text({"id": id_, "revoked": True}) if as_json else f"{id_} is revoked")
 
 
 @group.command()
@@ -126,11 +126,11 @@ def rotate(
 
 
 @group.command()
-def delete(id_: KeyId, config: Config = None) -> None:
+def delete(id_: KeyId, as_json: Json = False, config: Config = None) -> None:
     """Forget a key altogether. Where none is left, a server that starts on loopback asks for none."""
     with opened(config, migrates=True) as database, database.writing() as connection:
         access.delete_key(connection, id_)
-    typer.echo(f"{id_} is deleted")
+    typer.echo(json_text({"id": id_, "deleted": True}) if as_json else f"{id_} is deleted")
 
 
 def _show(key: str, made: access.APIKey, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from completionist.cli.configure import read_settings
-from completionist.cli.options import Config, Json
+from completionist.cli.options import Config, Json, known_names
 from completionist.cli.server import ApiKey, RunningServer, Url
 from completionist.cli.terminal import json_text, megabytes
 
@@ -72,7 +72,7 @@ def ps(*, as_json: Json = False, url: Url = None, api_key: ApiKey = None, config
 
 @app.command()
 def stop(
-    model: Annotated[str, typer.Argument(help="Its name, or an alias of it.")],
+    model: Annotated[str, typer.Argument(help="Its name, or an alias of it.", autocompletion=known_names)],
     *,
     as_json: Json = False,
     url: Url = None,

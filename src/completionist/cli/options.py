@@ -28,6 +28,19 @@ def known_models(incomplete: str) -> list[str]:
     return [name for name in dict.fromkeys([*here, *catalog()]) if name.startswith(incomplete)]
 
 
+def known_names(incomplete: str) -> list[str]:
+    """Models and the aliases that commands have set."""
+    return [*known_models(incomplete), *known_aliases(incomplete)]
+
+
+def known_aliases(incomplete: str) -> list[str]:
+    """Those that `alias rm` can remove."""
+    from completionist.registry.aliases import FILE_NAME, AliasFile  # noqa: PLC0415 - as above
+    from completionist.store.sql.place import data_directory  # noqa: PLC0415 - as above
+
+    return [name for name in AliasFile(data_directory() / FILE_NAME).read() if name.startswith(incomplete)]
+
+
 Model = Annotated[
     str,
     typer.Argument(

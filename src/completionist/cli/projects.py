@@ -41,6 +41,7 @@ def create(
     tokens_per_minute: TokensPerMinute = None,
     concurrent_requests: ConcurrentRequests = None,
     tokens_per_month: TokensPerMonth = None,
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Make a project, or say anew what an existing one may take: what is not given goes back to the settings' limits."""
@@ -56,7 +57,7 @@ def create(
     project = access.Project(name=name, organization=organization, limits=limits, created=ids.now_s())
     with opened(config, migrates=True) as database, database.writing() as connection:
         access.put_project(connection, project)
-    typer.echo(f"{name}: {shown_limits(limits)}")
+    typer.echo(json_text(project) if as_json else f"{name}: {shown_limits(limits)}")
 
 
 @group.command("list")

@@ -15,7 +15,7 @@ from completionist.cache import cache_directory
 from completionist.cli import STARTED_S
 from completionist.cli.configure import config_file, read_settings
 from completionist.cli.fetching import fetch
-from completionist.cli.options import Config
+from completionist.cli.options import Config, known_models
 from completionist.cli.terminal import megabytes
 from completionist.engine.base import ModelCard
 from completionist.engine.llama.quota import free_memory_bytes
@@ -38,7 +38,10 @@ ABLE_MODEL = "qwen2.5-coder-1.5b-instruct"
 @app.command()
 def serve(
     *,
-    model: Annotated[str | None, typer.Option(help="A name that `list` shows, or the path of a GGUF file.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name that `list` shows, or the path of a GGUF file.", autocompletion=known_models),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
     config: Config = None,

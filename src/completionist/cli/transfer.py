@@ -13,7 +13,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from completionist.cli.db import opened
-from completionist.cli.options import Config
+from completionist.cli.options import Config, Json
+from completionist.cli.terminal import json_text
 from completionist.errors import CompletionNotFound, OperatorError
 from completionist.store.base import Filters
 from completionist.store.sql.migrate import migrate
@@ -63,6 +64,7 @@ def import_completions(
     *,
     project: Project = DEFAULT_PROJECT,
     model: Annotated[str | None, typer.Option(help="Whose answers they are, where the lines do not say.")] = None,
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Store exported completions, under their old ids where they have any; what is there already is left."""
@@ -71,7 +73,7 @@ def import_completions(
         migrate(database)
         for added, left in load(database, project, lines, model):
             typer.echo(f"{added} added, {left} were there", err=True)
-    typer.echo(f"{added} added, {left} were there")
+    typer.echo(json_text({"added": added, "were_there": left}) if as_json else f"{added} added, {left} were there")
 
 
 class _Output:

@@ -56,7 +56,7 @@ class ShownVoices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @group.command()
-def pull(config: Config = None) -> None:
+def pull(as_json: Json = False, config: Config = None) -> None:
     """Fetch the speech model and its voices, or go on where an earlier pull stopped."""
     from completionist.cli.progress import byte_progress  # noqa: PLC0415 - it takes long to import
     from completionist.models.pull import fetch  # noqa: PLC0415 - likewise
@@ -71,7 +71,10 @@ def pull(config: Config = None) -> None:
             lambda at: draw(f"{model.name}: {at.stage} {megabytes(at.total_bytes)}", at.done_bytes, at.total_bytes),
             command="completionist voices pull",
         )
-    typer.echo(f"{model.name}, {len(model.voices)} voices: {directory}")
+    if as_json:
+        typer.echo(json_text({"name": model.name, "voices": list(model.voices), "directory": directory}))
+    else:
+        typer.echo(f"{model.name}, {len(model.voices)} voices: {directory}")
 
 
 @group.command()
