@@ -20,7 +20,7 @@ from completionist.local.backend import LocalBackend
 from completionist.log import emit
 from completionist.models.catalog import catalog
 from completionist.models.fit import need_of, shape_of
-from completionist.models.gguf import read_beginning
+from completionist.models.gguf import check_gguf, read_beginning
 from completionist.models.installed import LOCAL_PUBLISHER, ModelFile, installed
 from completionist.registry.aliases import FILE_NAME, Alias, AliasesUnreadable, AliasFile, configured
 from completionist.registry.model import Model, Running, RunningEngine
@@ -112,6 +112,7 @@ class Stock:
     async def _start(self, file: ModelFile, said: ServedSettings) -> Running:
         if self._first is not None and file.name == self._first.file.name:
             return await started(self._first.launch, said, self._workers.pop() if self._workers else None)
+        await asyncio.to_thread(check_gguf, file.path)  # its words are plainer than the library's
         how = await asyncio.to_thread(
             launch,
             file.path,

@@ -9,6 +9,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,9 @@ import pytest
 
 from completionist.engine.client import EngineClient, EngineStartFailed
 from completionist.engine.llama.launch import launch
-from completionist.settings import EngineSettings
+from completionist.models.gguf import BrokenModelFile
+from completionist.settings import EngineSettings, ModelSettings, ServedSettings, Settings
+from completionist.stock import Stock
 from tests.engine.asking import ask, prompt
 from tests.engine.tiny_models import write_plain
 
@@ -47,6 +50,19 @@ def loading_fails(path: Path) -> str:
         asyncio.run(scenario())
     assert "\n" not in str(failed.value)
     return str(failed.value)
+
+
+def test_a_file_that_was_cut_is_refused_before_a_worker_starts(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(tiny.read_bytes()[:-1])
+    settings = Settings(served={"cut": ServedSettings(model=str(path))}, models=ModelSettings(cache_dir=tmp_path))
+    model = next(model for model in Stock(settings, None).scan().models if model.name == "cut")
+    with pytest.raises(BrokenModelFile, match="cut short"):
+        asyncio.run(as_coroutine(model.start()))
+
+
+async def as_coroutine(starting: Awaitable[object]) -> None:
+    await starting
 
 
 def test_a_library_that_gives_up_says_why(tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,7 @@ def commands_in(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, s
         ("completionist hearing ", {"pull", "list"}),
         ("completionist hearing list --js", {"--json"}),
         ("completionist alias set a ", set(catalog())),
+        ("completionist alias set a m --profile gpt-3", {"gpt-3.5"}),
         ("completionist stop mi", {"mine"}),
         ("completionist alias rm ", {"mine"}),
     ],

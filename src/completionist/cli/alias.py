@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 import typer
@@ -21,6 +21,11 @@ from completionist.store.sql.place import data_directory
 group = typer.Typer(name="alias", help="Other names for models.", no_args_is_help=True)
 app = typer.Typer()
 app.add_typer(group)
+
+
+def known_profiles(incomplete: str) -> list[str]:
+    """For a shell that completes a line."""
+    return [name for name in get_args(ProfileName) if name.startswith(incomplete)]
 
 
 class ListedAlias(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +54,10 @@ def set_alias(
     ],
     *,
     profile: Annotated[
-        str | None, typer.Option(help="Show the refusals of this hosted family, gpt-4o for example.")
+        str | None,
+        typer.Option(
+            help="Show the refusals of this hosted family, gpt-4o for example.", autocompletion=known_profiles
+        ),
     ] = None,
     hide: Annotated[bool, typer.Option("--hide", help="Even where there is a model of this name.")] = False,
     as_json: Json = False,
@@ -129,7 +137,7 @@ def _profile(name: str | None) -> ProfileName | None:
     try:
         return None if name is None else msgspec.convert(name, ProfileName)
     except msgspec.ValidationError:
-        raise AliasRefused(f"no profile {name}: docs/configuration.md lists them") from None
+        raise AliasRefused(f"no profile {name}: there are {', '.join(get_args(ProfileName))}") from None
 
 
 def _file() -> AliasFile:

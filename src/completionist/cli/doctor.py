@@ -20,8 +20,10 @@ from completionist.cli.terminal import megabytes
 from completionist.engine.llama.library import LibraryMissing, processor_features
 from completionist.engine.llama.quota import free_memory_bytes, processors
 from completionist.engine.llama.show import LibraryBroken, show
+from completionist.models.catalog import catalog
+from completionist.models.fit import need_of
 from completionist.models.installed import installed
-from completionist.settings import Settings
+from completionist.settings import DEFAULT_MODEL, Settings
 
 app = typer.Typer()
 
@@ -105,7 +107,14 @@ def _library(settings: Settings) -> Iterator[Finding]:
 def _memory() -> Finding:
     free = free_memory_bytes()
     verdict: Verdict = "note" if free < _LOW_MEMORY_BYTES else "fine"
-    return Finding("memory", verdict, f"{megabytes(free)} free; the default model needs about 500 MB with its cells")
+    model = catalog()[DEFAULT_MODEL]
+    need = need_of(model.size_bytes, model.shape)
+    return Finding(
+        "memory",
+        verdict,
+        f"{megabytes(free)} free; the default model needs about {megabytes(need.total_bytes)} with a conversation of "
+        f"{need.tokens:,} tokens, and takes more for further streams where there is some",
+    )
 
 
 def _disk(cache: Path) -> Iterator[Finding]:

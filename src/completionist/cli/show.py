@@ -18,6 +18,7 @@ from completionist.engine.llama.quota import free_memory_bytes
 from completionist.local.card import card_as_served
 from completionist.local.markers import forgeable_markers, template_kind
 from completionist.models.card import stated_card
+from completionist.models.catalog import catalog
 from completionist.models.fit import Need, need_of, shape_of
 from completionist.models.gguf import read_facts
 from completionist.models.installed import ModelFile, resolve
@@ -80,7 +81,7 @@ def shown_model(model: ModelFile, settings: Settings) -> ShownModel:
         path=model.path,
         projector=model.projector_path,
         size_bytes=model.size_bytes,
-        licence=facts.text("general.license"),
+        licence=facts.text("general.license") or (entry.licence if (entry := catalog().get(model.name)) else None),
         context_tokens=card.trained_context_tokens,
         need=need_of(model.size_bytes, shape) if shape else None,
         template=template_kind(card.chat_template),
