@@ -24,6 +24,7 @@ RANKS = {
     "completionist.remote": 4,
     "completionist.media": 4,
     "completionist.models": 4,
+    "completionist.search": 4,
     "completionist.store.sql": 4,
     "completionist.engine.llama": 4,
     "completionist.engine.scripted": 4,
@@ -95,7 +96,7 @@ def test_imports_go_downward() -> None:
     ("packages", "homes"),
     [
         (WEB_PACKAGES, ("completionist.api",)),
-        (DATABASE_PACKAGES, ("completionist.store.sql",)),
+        (DATABASE_PACKAGES, ("completionist.store.sql", "completionist.search.index")),
         (NATIVE_PACKAGES, ("completionist.engine.llama", "completionist.grammar")),
     ],
 )

@@ -27,6 +27,7 @@ from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.chat.attached import Attachments
 from completionist.chat.deltas import ChatBackend
+from completionist.chat.search import SearchProvider
 from completionist.chat.service import Backends, ChatService, Served, Stages
 from completionist.engine.base import ModelCard
 from completionist.engine.llama.quota import free_memory_bytes
@@ -44,6 +45,7 @@ from completionist.metrics import Metrics
 from completionist.models.hearing import hearing_directory, hearing_models
 from completionist.models.speech import speech_directory, speech_model
 from completionist.registry.registry import Found, Registry
+from completionist.search.provider import IndexSearch
 from completionist.settings import ServerSettings, Settings, is_loopback
 from completionist.stock import Stock, scripted, started
 from completionist.store.access import AccessBook
@@ -51,7 +53,7 @@ from completionist.store.directory import FileDirectory
 from completionist.store.files import Files
 from completionist.store.sql.books import SqlBooks, has_usable_key
 from completionist.store.sql.file_rows import SqlFileRows
-from completionist.store.sql.place import files_directory
+from completionist.store.sql.place import data_directory, files_directory
 from completionist.store.sql.store import SqlStore
 from completionist.store.usage import UsageBook
 from completionist.store.voices import VoiceBook
@@ -186,13 +188,32 @@ def wire(
 
 
 def open_media(settings: Settings) -> Media:
-    """What reads files and pictures, speaks and listens."""
+    """What reads files and pictures, speaks, listens and searches."""
     return Media(
         WorkerReader(settings.documents),
         WorkerSpeaker(lambda: speech_files(settings), settings.speech),
         WorkerListener(lambda: hearing_model(settings), settings.hearing),
         WorkerLooker(settings.images),
+        search_provider(settings),
     )
+
+
+def search_provider(settings: Settings) -> SearchProvider | None:
+    """None: the operator has chosen none."""
+    match settings.search.provider:
+        case "searxng":
+            from completionist.search.searxng import SearXNG  # noqa: PLC0415 - its HTTP client takes long to import
+
+            return SearXNG(settings.search)
+        case "index":
+            return IndexSearch(index_file(settings), timeout_s=settings.search.timeout_s)
+        case "none":
+            return None
+
+
+def index_file(settings: Settings) -> Path:
+    """Where the documents are that can be searched."""
+    return (settings.search.index or data_directory() / "documents.db").expanduser()
 
 
 def hearing_model(settings: Settings) -> Path | None:

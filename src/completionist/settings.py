@@ -251,6 +251,28 @@ class ImageSettings(Section):
     """For one picture, from the moment it has its turn."""
 
 
+class SearchSettings(Section):
+    """What finds the sources that answers cite."""
+
+    provider: Literal["none", "searxng", "index"] = "none"
+    url: Annotated[str, StringConstraints(pattern=re.compile(r"^https?://"))] | None = None
+    """Of a SearXNG whose settings allow the format `json`."""
+    language: Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z]{2,3}(-[A-Z]{2})?$"))] | None = None
+    """Of what SearXNG finds; None: as it is set up itself."""
+    index: Path | None = None
+    """Where `completionist index` keeps what it has read; None: `documents.db` in the user's data directory."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    """For one search."""
+    max_reply_bytes: int = Field(default=2 * 2**20, ge=1024)
+    """Of SearXNG."""
+
+    @model_validator(mode="after")
+    def _searxng_is_somewhere(self) -> SearchSettings:
+        if self.provider == "searxng" and self.url is None:
+            raise ValueError("search.url says where SearXNG is: provider searxng needs it")
+        return self
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -295,6 +317,7 @@ class Settings(Section):
     hearing: HearingSettings = HearingSettings()
     limits: LimitSettings = LimitSettings()
     images: ImageSettings = ImageSettings()
+    search: SearchSettings = SearchSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from completionist.chat.check import NOT_BUILT
 from completionist.chat.check import check as check_request
+from completionist.chat.search import Query, Source
 from completionist.engine.base import ModelCard
 from completionist.errors import APIError
 from completionist.media.reader import WorkerReader
@@ -46,6 +48,16 @@ SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format":
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 
+class Finder:
+    missing: str | None = None
+
+    async def search(self, query: Query) -> Sequence[Source]:
+        raise NotImplementedError(query)
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
 class Media:
     documents = WorkerReader(DocumentSettings())
 
@@ -53,6 +65,7 @@ class Media:
         self.pictures = pictures
         self.speaker = speaker
         self.listener = listener
+        self.search: Finder | None = Finder()
 
 
 def check(
@@ -81,7 +94,6 @@ def unsupported(param: str, reason: str = "") -> Refusal:
 
 ASKS: list[tuple[str, dict[str, Any], str]] = [
     ("moderation", {"moderation": {"model": "m"}}, "No classifier is configured."),
-    ("web_search_options", {"web_search_options": {}}, "No search provider is configured."),
 ]
 
 
@@ -105,6 +117,19 @@ def test_every_row_has_a_case_and_follows_the_order_of_checks() -> None:
     assert {field for field, _, _ in ASKS} == set(rows)
 
 
+def test_a_search_that_is_missing_is_refused_with_what_is_missing() -> None:
+    media, sent = Media(HUMMING, PARROT, EYES), read(body(web_search_options={}))
+    check_request(sent, CARD, can_think=False, senses=media)
+    for search, reason in ((None, "No search provider is configured."), (Finder(), "Nothing is found.")):
+        media.search = search
+        if search is not None:
+            search.missing = reason
+        with pytest.raises(APIError) as caught:
+            check_request(sent, CARD, can_think=False, senses=media)
+        found = Refusal(caught.value.error_code, caught.value.param, caught.value.message)
+        assert found == unsupported("web_search_options", reason)
+
+
 @pytest.mark.parametrize("modalities", [["text", "audio"], ["audio"]])
 def test_speech_that_is_missing_is_refused_with_what_is_missing(modalities: list[str]) -> None:
     mute = Humming()
@@ -121,6 +146,7 @@ SILENT: dict[str, Any] = {
     "audio": {"voice": "alloy", "format": "wav"},
 }
 BUILT: dict[str, Any] = {
+    "web_search_options": {},
     "functions": [{"name": "f"}],
     "tools": TOOLS,
     "prediction": {"type": "content", "content": "x"},

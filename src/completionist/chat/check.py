@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from completionist.chat.gate import check_profile
 from completionist.chat.profiles import OPEN, Profile
+from completionist.chat.search import SearchProvider
 from completionist.chat.senses import Senses
 from completionist.chat.speech import Speaker, is_spoken
 from completionist.engine.base import ModelCard
@@ -39,7 +40,6 @@ def _only(*values: object) -> Callable[[Any], bool]:
 NOT_BUILT = (
     # A row goes when its field gets its effect. In the order of section 2.3; null never asks for anything.
     Row("moderation", _only(), "No classifier is configured."),
-    Row("web_search_options", _only(), "No search provider is configured."),
 )
 
 
@@ -51,6 +51,7 @@ def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can
     _check_token_ids(request, card)
     _check_speech(request, senses.speaker)
     _check_rows(request)
+    _check_search(request, senses.search)
     if request.prediction is not None and card.memory_kind == "checkpoints_only":
         raise UnsupportedParameter("prediction", "Its memory cannot go back, which verifying needs.")
     if request.reasoning_effort not in (None, "none") and not can_think:
@@ -62,6 +63,19 @@ def _check_rows(request: ChatRequest) -> None:
         sent = getattr(request, row.field)
         if sent is not None and not row.asks_nothing(sent):
             raise UnsupportedParameter(row.field, row.reason)
+
+
+def _check_search(request: ChatRequest, provider: SearchProvider | None) -> None:
+    """Sections 8.8 and 13.1."""
+    field = "web_search_options"
+    if request.web_search_options is None:
+        return
+    if provider is None:
+        raise UnsupportedParameter(field, "No search provider is configured.")
+    if provider.missing is not None:
+        raise UnsupportedParameter(field, provider.missing)
+    if is_spoken(request):
+        raise UnsupportedParameter(field, "An answer that is spoken has no text that could cite.")
 
 
 def _check_message(i: int, message: Message, senses: Senses) -> None:

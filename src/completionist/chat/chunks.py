@@ -6,7 +6,7 @@ CallOpened  {"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_…","type":
 CallText    {"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\\"x\\":"}}]},…}
 Spoken      {"index":0,"delta":{"content":null,"audio":{"id":"audio_…","transcript":"High"}},…}
 Sound       {"index":0,"delta":{"audio":{"data":"…"}},…}
-Closed      {"index":0,"delta":{},…,"finish_reason":"stop"}
+Closed      {"index":0,"delta":{},…,"finish_reason":"stop"}           with "annotations" in the delta where there are any
 Expiry      {"index":0,"delta":{"audio":{"expires_at":1790003600}}}
 Totals      "choices":[],"usage":{…}                            only with `include_usage`
 
@@ -58,7 +58,6 @@ _ROLE = DeltaMessage(role="assistant", content="", refusal=None)
 _SPEAKING_ROLE = DeltaMessage(role="assistant", refusal=None)
 _ROLE_OF_THINKER = DeltaMessage(role="assistant", content=None, refusal=None)
 _EMPTY = DeltaMessage(content="")
-_NOTHING = DeltaMessage()
 _NO_LOGPROBS = Logprobs(content=(), refusal=None)
 
 
@@ -135,7 +134,10 @@ class Chunks:
                 logprobs = Logprobs(content=delta.logprobs, refusal=None) if self._has_logprobs else None
                 return self._choice(delta.index, DeltaMessage(content=delta.text), logprobs)
             case Closed():
-                return self._choice(delta.index, _NOTHING, finish_reason=delta.finish_reason)
+                annotations = delta.annotations or UNSET
+                return self._choice(
+                    delta.index, DeltaMessage(annotations=annotations), finish_reason=delta.finish_reason
+                )
             case Expiry():
                 expiry = DeltaMessage(audio=SpokenDelta(expires_at=delta.expires_at))
                 return self._choice(delta.index, expiry, finish_reason=UNSET)

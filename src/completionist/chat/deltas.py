@@ -15,7 +15,7 @@ import msgspec
 
 from completionist.engine.base import ModelCard
 from completionist.types.caller import Caller
-from completionist.types.completion import FinishReason, TokenLogprob, Usage
+from completionist.types.completion import Annotation, FinishReason, TokenLogprob, Usage
 from completionist.types.request import ChatRequest
 
 
@@ -91,6 +91,8 @@ class Closed(msgspec.Struct, frozen=True):
 
     index: int
     finish_reason: FinishReason
+    annotations: tuple[Annotation, ...] = ()
+    """Of the text that the choice has said."""
 
 
 class Totals(msgspec.Struct, frozen=True):

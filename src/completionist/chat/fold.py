@@ -19,6 +19,7 @@ from completionist.chat.deltas import (
     Totals,
 )
 from completionist.types.completion import (
+    Annotation,
     ChatCompletion,
     Choice,
     FinishReason,
@@ -59,6 +60,7 @@ class Folder:
                 self._choices.append(_OpenChoice())
             case Closed():
                 self._choices[delta.index].finish_reason = delta.finish_reason
+                self._choices[delta.index].annotations = delta.annotations
             case Totals():
                 self._usage = delta.usage
 
@@ -95,6 +97,7 @@ class _OpenChoice:
     def __init__(self) -> None:
         self.logprobs: list[TokenLogprob] = []
         self.finish_reason: FinishReason | None = None
+        self.annotations: tuple[Annotation, ...] = ()
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls: list[_OpenCall] = []
@@ -132,6 +135,7 @@ class _OpenChoice:
             tool_calls=calls or UNSET,
             function_call=legacy[0] if legacy else UNSET,
             audio=self._speech(),
+            annotations=self.annotations,
         )
 
     def _speech(self) -> SpokenAnswer | UnsetType:

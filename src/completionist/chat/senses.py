@@ -1,4 +1,4 @@
-"""What an installation has beside its models: it reads, listens and speaks for those that do not."""
+"""What an installation has beside its models: it reads, listens, speaks and searches for those that do not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 from completionist.chat.documents import DocumentReader
 from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader
+from completionist.chat.search import SearchProvider
 from completionist.chat.speech import Speaker
 
 
@@ -21,6 +22,11 @@ class Senses(Protocol):
 
     @property
     def pictures(self) -> PictureReader: ...
+
+    @property
+    def search(self) -> SearchProvider | None:
+        """None: the operator has chosen none."""
+        ...
 
     @property
     def speaker(self) -> Speaker: ...

@@ -14,6 +14,7 @@ from completionist.chat.aside import aside
 from completionist.chat.attached import Attachments
 from completionist.chat.check import check
 from completionist.chat.chunks import Chunks
+from completionist.chat.citing import cited
 from completionist.chat.deltas import ChatBackend, Closed, Delta, Opened, Tally, Times, Totals
 from completionist.chat.estimate import estimated_tokens
 from completionist.chat.fold import Folder, Head
@@ -22,6 +23,7 @@ from completionist.chat.keep import Keeper
 from completionist.chat.loaded import Loaded
 from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.room import Place, Room
+from completionist.chat.search import Searched, Source, searched
 from completionist.chat.senses import Senses
 from completionist.chat.speech import Wanted, is_spoken, spoken, wanted_of
 from completionist.chat.tiers import tier_of
@@ -31,6 +33,7 @@ from completionist.store.base import Attempt, CompletionStore
 from completionist.store.voices import VoiceBook
 from completionist.types.caller import Caller
 from completionist.types.completion import ChatCompletion, Usage
+from completionist.types.formats import TextResponse
 from completionist.types.request import ChatRequest
 
 _USUAL_CONTEXT_TOKENS = 8192
@@ -298,10 +301,11 @@ class Answer:
             await self._keeper.check()
             project, voices = self._caller.project, self._stages.voices
             wanted = await wanted_of(self.request, voices, project, self._head.created)
-            request = await self._stages.attachments.in_text(self.request, project)
+            read = await self._stages.attachments.in_text(self.request, project)
+            request, sources = await self._searched(read)
             async with (
                 aclosing(self._backend.deltas(request, self._caller, self._tally)) as written,
-                aclosing(self._spoken(written, wanted)) as deltas,
+                aclosing(self._staged(written, sources, wanted)) as deltas,
             ):
                 try:
                     yield self._fitting(await anext(deltas)), deltas
@@ -314,7 +318,16 @@ class Answer:
             check_room(self.request, self._profile, prompt_tokens=first.prompt_tokens, context_tokens=n_context)
         return first
 
-    def _spoken(self, written: AsyncGenerator[Delta], wanted: Wanted | None) -> AsyncGenerator[Delta]:
+    async def _searched(self, read: ChatRequest) -> Searched:
+        provider, n_context = self._stages.senses.search, self._backend.card.context_tokens
+        return await searched(self.request, read, self._profile, provider, n_context)
+
+    def _staged(
+        self, written: AsyncGenerator[Delta], sources: Sequence[Source], wanted: Wanted | None
+    ) -> AsyncGenerator[Delta]:
+        """What is spoken has no text that could cite: a request never wants both."""
+        if sources:
+            return cited(written, sources, is_json=not isinstance(self.request.response_format, TextResponse | None))
         return written if wanted is None else spoken(written, wanted, self._stages.senses.speaker)
 
     async def _finish(self, sent: Callable[[], bytes]) -> None:

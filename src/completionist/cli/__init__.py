@@ -45,6 +45,7 @@ COMMANDS = {
     ),
     "voices": Command("voices", "The voices that answers are spoken with."),
     "hearing": Command("hearing", "What understands speech in messages."),
+    "index": Command("index", "Read the documents of a folder, so that answers can search them."),
     "keys": Command("keys", "API keys: who may ask, and for what."),
     "projects": Command("projects", "Projects: what belongs together, and what it may take."),
     "usage": Command("usage", "Show requests and tokens as the database has them."),

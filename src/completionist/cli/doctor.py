@@ -146,3 +146,6 @@ def _media(settings: Settings) -> Iterator[Finding]:
         ("pictures", media.pictures.missing, "text in pictures is read"),
     ):
         yield Finding(topic, "note" if missing else "fine", missing or there)
+    search, provider = media.search, settings.search.provider
+    missing = "no search.provider is set: web_search_options are refused" if search is None else search.missing
+    yield Finding("search", "note" if missing else "fine", missing or f"answers can search: {provider}")

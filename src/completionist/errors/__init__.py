@@ -56,6 +56,7 @@
     │   │   └── ModelHasNoRoom
     │   ├── ModelLoadFailed            503  model_load_failed
     │   ├── StorageUnavailable         503  storage_unavailable
+    │   ├── SearchUnavailable          503  search_unavailable
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
     ├── FileStorageFull                507  storage_full
@@ -140,6 +141,7 @@ from completionist.errors.service import (
     ModelLoadFailed,
     NotReady,
     Overloaded,
+    SearchUnavailable,
     ServerError,
     ShuttingDown,
     Unavailable,
@@ -223,6 +225,7 @@ __all__ = [
     "ReceiptTimeout",
     "RequestTooLarge",
     "RequestedTokensExceeded",
+    "SearchUnavailable",
     "ServerError",
     "ShuttingDown",
     "StorageUnavailable",

@@ -35,6 +35,15 @@ class Overloaded(Unavailable):
         super().__init__("The engine is currently overloaded, please try again later.", retry_after_s=retry_after_s)
 
 
+class SearchUnavailable(Unavailable):
+    """The search provider does not answer, or not as it should (section 8.8): without it there is nothing to cite."""
+
+    code = "search_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The search provider is currently unavailable, please try again later.")
+
+
 class FlexUnavailable(APIError):
     """A flex request that finds no capacity (section 8.3): its client may come again, or ask for another tier."""
 

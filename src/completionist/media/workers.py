@@ -1,9 +1,10 @@
-"""The media workers of one server. None has a process before it is needed."""
+"""The media workers of one server, none of which has a process before it is needed, and what it searches with."""
 
 from __future__ import annotations
 
 from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader
+from completionist.chat.search import SearchProvider
 from completionist.chat.speech import Speaker
 from completionist.media.reader import WorkerReader
 
@@ -11,11 +12,19 @@ from completionist.media.reader import WorkerReader
 class Media:
     """Belongs to one event loop."""
 
-    def __init__(self, documents: WorkerReader, speaker: Speaker, listener: Listener, pictures: PictureReader) -> None:
+    def __init__(
+        self,
+        documents: WorkerReader,
+        speaker: Speaker,
+        listener: Listener,
+        pictures: PictureReader,
+        search: SearchProvider | None,
+    ) -> None:
         self.documents = documents
         self.speaker = speaker
         self.listener = listener
         self.pictures = pictures
+        self.search = search
 
     async def close(self) -> None:
         """End all processes."""
@@ -23,3 +32,5 @@ class Media:
         await self.speaker.close()
         await self.listener.close()
         await self.pictures.close()
+        if self.search is not None:
+            await self.search.close()

@@ -82,6 +82,22 @@ class SpokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     transcript: str
 
 
+class URLCitation(msgspec.Struct, frozen=True, kw_only=True):
+    """The characters of `content` from `start_index` to `end_index`, which is not among them, cite a source (section 5.3)."""
+
+    end_index: int
+    start_index: int
+    title: str
+    url: str
+
+
+class Annotation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said about a part of an answer."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: URLCitation
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The assistant's answer in one choice (section 5.3)."""
 
@@ -93,7 +109,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     function_call: CalledFunction | UnsetType = UNSET
     refusal: str | None = None
     audio: SpokenAnswer | UnsetType = UNSET
-    annotations: tuple[()] = ()
+    annotations: tuple[Annotation, ...] = ()
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +177,8 @@ class DeltaMessage(msgspec.Struct, frozen=True, kw_only=True):
     function_call: FunctionDelta | UnsetType = UNSET
     refusal: str | UnsetType | None = UNSET
     audio: SpokenDelta | UnsetType = UNSET
+    annotations: tuple[Annotation, ...] | UnsetType = UNSET
+    """All of them at once, with the finish reason (section 6.8)."""
 
 
 class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -248,6 +248,15 @@ class UnsupportedContent(InvalidRequest):
         )
 
 
+class NothingToSearch(InvalidRequest):
+    """A search was asked for, and the message that it would be for has no words (section 8.8)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid value: 'web_search_options' needs words to search for in the last user message.", param="messages"
+        )
+
+
 class OnlyDefaultValue(InvalidRequest):
     """A legal value that a model refuses while it reasons (section 9.3). Numbers stand bare, whole ones without a point."""
 

@@ -6,18 +6,17 @@ writer at a time. PostgreSQL: its own defaults, with time limits, so that a serv
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, exc, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from completionist.errors import OperatorError, StorageUnavailable
+from completionist.sqlite import sqlite_driver
 
 READERS = 4
 _BUSY_TIMEOUT_S = 5.0
@@ -98,7 +97,7 @@ class Database:
             self._inode = inode
 
     def _sqlite(self) -> Engine:
-        driver = _sqlite_driver()
+        driver = sqlite_driver()
         self.has_sound_wal = has_sound_wal(driver.sqlite_version_info)
         engine = create_engine(
             self.url,
@@ -133,14 +132,6 @@ def has_sound_wal(version: tuple[int, ...]) -> bool:
     The fault was there from 3.7.0 on; 3.51.3 mended it, and 3.50.7 and 3.44.6 of the older lines.
     """
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-
-
-def _sqlite_driver() -> ModuleType:
-    """The wheel that carries a SQLite of its own where there is one, else the interpreter's."""
-    try:
-        return importlib.import_module("pysqlite3.dbapi2")
-    except ImportError:
-        return importlib.import_module("sqlite3")
 
 
 def _parsed(url: str) -> URL:

@@ -1,0 +1,1 @@
+"""Where sources are found: a SearXNG, or an index of the operator's own documents."""
