@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import hypothesis
 import openai
 import pytest
 
@@ -19,6 +20,10 @@ from tests.support.sharing import BySharedServer
 # Servers of tests that name no database have one that goes with the tests; processes that they start inherit it.
 _DATA = tempfile.TemporaryDirectory(prefix="data-")
 os.environ["XDG_DATA_HOME"] = _DATA.name
+
+# How long an example takes by the clock says more of the machine than of us; new examples are for `make fuzz`.
+hypothesis.settings.register_profile("ours", suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True)
+hypothesis.settings.load_profile("ours")
 
 Serve = Callable[..., RunningServer]
 

@@ -66,7 +66,7 @@ def comparable(answer: ChatCompletion) -> dict[str, object]:
     return shown
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     choices=st.lists(tokens(), min_size=1, max_size=3),
     stop=STOPS,

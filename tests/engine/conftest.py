@@ -14,6 +14,7 @@ from completionist.engine.llama.launch import launch
 from completionist.models.catalog import catalog
 from completionist.models.pull import pull
 from completionist.settings import DEFAULT_MODEL, EngineSettings, ModelSettings
+from tests.engine.shortened import write_shortened
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # for the tests that load the library into their own process
 
@@ -27,6 +28,12 @@ def model_path() -> Path:
     if configured := os.environ.get("COMPLETIONIST_TEST_MODEL"):
         return Path(configured)
     return pull(catalog()[DEFAULT_MODEL], ModelSettings(), lambda _: None).path
+
+
+@pytest.fixture(scope="session")
+def short_model_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of its layers, for tests of where cells go: what the model says is another matter."""
+    return write_shortened(model_path, tmp_path_factory.mktemp("short") / "short.gguf")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a request asks of the prefix cache shows in what is evaluated again, with the real model (contract 8.2, 13.5)."""
+"""What a request asks of the prefix cache shows in what is evaluated again (contract 8.2, 13.5)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ EXPLICIT = Caching(is_explicit=True)
 
 
 @pytest.fixture(scope="module")
-def engine(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(short_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One stream, so that every request moves what the one before left."""
     changes: dict[str, object] = {"streams": 1, "stream_tokens": 512, "long_streams": 0}
-    engine = load(order(model_path, tmp_path_factory.mktemp("caching"), **changes))[0]
+    engine = load(order(short_model_path, tmp_path_factory.mktemp("caching"), **changes))[0]
     yield engine
     engine._memory.check()
 

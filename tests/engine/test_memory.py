@@ -55,6 +55,19 @@ def warm(model_path: Path, tmp_path: Path) -> Iterator[Engine]:
     engine._memory.check()
 
 
+@pytest.fixture(scope="module")
+def short_cold(short_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    changes: dict[str, object] = {"cache_bytes": 0, "stream_tokens": 512}
+    return load(order(short_model_path, tmp_path_factory.mktemp("cache"), **changes))[0]
+
+
+@pytest.fixture
+def short_warm(short_model_path: Path, tmp_path: Path) -> Iterator[Engine]:
+    engine = load(order(short_model_path, tmp_path))[0]
+    yield engine
+    engine._memory.check()
+
+
 def run(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
     """All of them together, to the end."""
     answers = {request_id: Answer() for request_id in prompts}
@@ -84,8 +97,8 @@ def test_a_sequence_that_outgrows_its_stream_moves_and_says_the_same(cold: Engin
     assert moved.ends == stayed.ends
 
 
-def test_more_sequences_may_outgrow_their_streams_than_there_are_long_ones(warm: Engine) -> None:
-    answers = run(warm, {i: prompt(f"{i} " + STORY * 12, max_tokens=40, temperature=1.5) for i in range(4)})
+def test_more_sequences_may_outgrow_their_streams_than_there_are_long_ones(short_warm: Engine) -> None:
+    answers = run(short_warm, {i: prompt(f"{i} " + STORY * 12, max_tokens=40, temperature=1.5) for i in range(4)})
     assert all(answer.ends for answer in answers.values())
     assert all(answer.fault is None for answer in answers.values())
 
@@ -116,28 +129,28 @@ def test_an_answer_is_part_of_what_the_next_turn_finds(warm: Engine) -> None:
     assert evaluated(again).cached_tokens >= answer.accepted.prompt_tokens + 8
 
 
-def test_projects_share_nothing(warm: Engine) -> None:
-    run(warm, {1: prompt(STORY * 8, project="mine")})
-    other = run(warm, {2: prompt(STORY * 8, project="theirs")})[2]
+def test_projects_share_nothing(short_warm: Engine) -> None:
+    run(short_warm, {1: prompt(STORY * 8, project="mine")})
+    other = run(short_warm, {2: prompt(STORY * 8, project="theirs")})[2]
     assert evaluated(other).cached_tokens == 0
 
 
-def test_requests_that_share_a_cold_start_compute_it_once(warm: Engine) -> None:
-    before = warm.stats().prompt_tokens_total
-    answers = run(warm, {i: prompt(STORY * 9 + f"What is {i}?", max_tokens=3) for i in range(6)})
+def test_requests_that_share_a_cold_start_compute_it_once(short_warm: Engine) -> None:
+    before = short_warm.stats().prompt_tokens_total
+    answers = run(short_warm, {i: prompt(STORY * 9 + f"What is {i}?", max_tokens=3) for i in range(6)})
     sizes = [answer.accepted.prompt_tokens for answer in answers.values() if answer.accepted]
-    n_evaluated = warm.stats().prompt_tokens_total - before
+    n_evaluated = short_warm.stats().prompt_tokens_total - before
     assert n_evaluated == sum(sizes) - sum(evaluated(answer).cached_tokens for answer in answers.values())
     assert n_evaluated <= max(sizes) + 5 * 64
 
 
-def test_what_left_its_stream_is_found_in_host_memory(cold: Engine, warm: Engine) -> None:
+def test_what_left_its_stream_is_found_in_host_memory(short_cold: Engine, short_warm: Engine) -> None:
     questions = {i: prompt(f"{i}. " + STORY * 6) for i in range(8)}
-    firsts = run(warm, questions)
-    assert 0 < warm.stats().cache_bytes <= 64 << 20
-    agains = run(warm, questions)
+    firsts = run(short_warm, questions)
+    assert 0 < short_warm.stats().cache_bytes <= 64 << 20
+    agains = run(short_warm, questions)
     assert sum(evaluated(answer).cached_tokens > 50 for answer in agains.values()) >= 4
-    plain = run(cold, questions)
+    plain = run(short_cold, questions)
     for i in questions:
         assert firsts[i].tokens == plain[i].tokens
         assert agains[i].tokens == plain[i].tokens

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel
@@ -302,7 +302,6 @@ schemas = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(schemas)
 def test_any_json_is_accepted_or_refused(inner: object) -> None:
     for schema in (holding(inner), closed({}, **{"$defs": inner}), {"type": "object", **_as_object(inner)}):

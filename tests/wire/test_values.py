@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import httpx2
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.chat.completion_create_params import (
@@ -135,25 +135,21 @@ def test_the_full_body_is_read() -> None:
     assert pickle.loads(pickle.dumps(request)) == request  # noqa: S301  (our own bytes)
 
 
-@settings(deadline=None)
 @given(values)
 def test_any_json_is_read_or_refused(value: Any) -> None:
     outcome(json.dumps(value).encode())
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     outcome(raw)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(field.name for field in FIELDS)), values)
 def test_any_value_of_any_field_is_read_or_refused(field: str, value: Any) -> None:
     outcome(json.dumps(body(**{field: value})).encode())
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PLACES), values)
 def test_any_value_in_any_place_is_read_or_refused(place: tuple[Any, ...], value: Any) -> None:
     def replace(holder: Any, step: Any) -> None:
