@@ -17,8 +17,8 @@ _BATCH_TOKENS = 512
 _BYTES_PER_CELL_VALUE = 2
 _LOGIT_ROWS = 80
 _BYTES_PER_FLOAT = 4
-_PROCESS_BYTES = 100_000_000
-"""The worker itself: interpreter and library."""
+_PROCESS_BYTES = 120_000_000
+"""The worker itself: interpreter, library, vocabulary, and what the heap keeps after a full batch."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
