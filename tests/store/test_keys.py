@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from completionist.cli import run
 from completionist.settings import ServerSettings, Settings, StoreSettings
 from tests.store.databases import KindOfDatabase
 from tests.support.ask import ask
-from tests.support.server import RunningServer, eventually, running_server
+from tests.support.server import MODEL, RunningServer, eventually, running_server
 
 
 class Operator:
@@ -145,6 +146,41 @@ def test_a_project_gives_its_organisation(operator: Operator) -> None:
     with operator.client(made["key"], organization="port") as client:
         assert client.models.with_raw_response.list().headers["openai-organization"] == "port"
     assert "port" in operator.run("projects", "list")
+
+
+def test_a_project_is_changed_in_part(operator: Operator) -> None:
+    made = json.loads(operator.run("projects", "create", "quay", "--tokens-per-minute", "90000", "--json"))
+    assert made["limits"]["tokens_per_minute"] == 90_000
+    key = operator.create("--project", "quay")["key"]
+    operator.run("projects", "update", "quay", "--concurrent-requests", "3", "--requests-per-minute", "7")
+    changed = json.loads(operator.run("projects", "update", "quay", "--organization", "port", "--json"))
+    assert changed == made | {
+        "organization": "port",
+        "limits": made["limits"] | {"concurrent_requests": 3, "requests_per_minute": 7},
+    }
+    eventually(lambda: limit_of_requests(operator, key) == "7")
+    freed = json.loads(operator.run("projects", "update", "quay", "--no-limits", "--tokens-per-month", "5", "--json"))
+    assert [value for value in freed["limits"].values() if value is not None] == [5]
+    assert "there is no project pier" in operator.refused("projects", "update", "pier")
+    assert "cannot be a name" in operator.refused("projects", "update", "quay", "--organization", "a b")
+
+
+def limit_of_requests(operator: Operator, key: str) -> str:
+    with operator.client(key) as client, contextlib.suppress(openai.RateLimitError):
+        return client.chat.completions.with_raw_response.create(
+            model=MODEL, messages=[{"role": "user", "content": "x"}], max_completion_tokens=1
+        ).headers["x-ratelimit-limit-requests"]
+    return ""
+
+
+def test_what_commands_did_is_there_for_programs(operator: Operator) -> None:
+    made = operator.create()
+    assert json.loads(operator.run("keys", "revoke", made["id"], "--json")) == {"id": made["id"], "revoked": True}
+    assert json.loads(operator.run("keys", "delete", made["id"], "--json")) == {"id": made["id"], "deleted": True}
+    one = {"end_user": "eve", "project": ""}
+    assert json.loads(operator.run("block", "eve", "--json")) == one
+    assert json.loads(operator.run("blocked", "--json")) == [one]
+    assert json.loads(operator.run("unblock", "eve", "--json")) == one
 
 
 def test_keys_go_with_their_project(operator: Operator) -> None:

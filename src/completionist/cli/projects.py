@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+import msgspec
 import typer
 
 from completionist import ids
@@ -23,7 +24,7 @@ from completionist.errors import OperatorError
 from completionist.settings import PROJECT_NAME
 from completionist.store.sql import access
 from completionist.types.caller import DEFAULT_ORGANIZATION
-from completionist.types.limits import Limits
+from completionist.types.limits import NO_LIMITS, Limits
 
 group = typer.Typer(
     name="projects", help="Projects: what belongs together, and what it may take.", no_args_is_help=True
@@ -45,9 +46,7 @@ def create(
     config: Config = None,
 ) -> None:
     """Make a project, or say anew what an existing one may take: what is not given goes back to the settings' limits."""
-    for said in (name, organization):
-        if re.fullmatch(PROJECT_NAME, said) is None:
-            raise OperatorError(f"'{said}' cannot be a name: 1 to 64 letters, digits, _ and -")
+    _check_names(name, organization)
     limits = Limits(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
@@ -57,7 +56,44 @@ def create(
     project = access.Project(name=name, organization=organization, limits=limits, created=ids.now_s())
     with opened(config, migrates=True) as database, database.writing() as connection:
         access.put_project(connection, project)
-    typer.echo(json_text(project) if as_json else f"{name}: {shown_limits(limits)}")
+        made = access.get_project(connection, name)
+    typer.echo(json_text(made) if as_json else f"{name}: {shown_limits(limits)}")
+
+
+@group.command()
+def update(
+    name: Annotated[str, typer.Argument(help="As `completionist projects list` shows it.")],
+    *,
+    organization: Annotated[str | None, typer.Option(help="The organisation that answers name.")] = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    concurrent_requests: ConcurrentRequests = None,
+    tokens_per_month: TokensPerMonth = None,
+    no_limits: Annotated[
+        bool, typer.Option("--no-limits", help="Take the limits that it has away, before those that are given.")
+    ] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Change what is said of a project; what is not given stays."""
+    given = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrent_requests": concurrent_requests,
+        "tokens_per_month": tokens_per_month,
+    }
+    with opened(config, migrates=True) as database, database.writing() as connection:
+        before = access.get_project(connection, name)
+        kept = NO_LIMITS if no_limits else before.limits
+        changed = {limit: value for limit, value in given.items() if value is not None}
+        project = msgspec.structs.replace(
+            before,
+            organization=organization or before.organization,
+            limits=msgspec.structs.replace(kept, **changed),
+        )
+        _check_names(project.organization)
+        access.put_project(connection, project)
+    typer.echo(json_text(project) if as_json else f"{name}: {shown_limits(project.limits)}")
 
 
 @group.command("list")
@@ -79,3 +115,9 @@ def list_projects(as_json: Json = False, config: Config = None) -> None:
         for project in projects
     ]
     typer.echo(table(("project", "organization", "keys", "created", "limits"), rows))
+
+
+def _check_names(*names: str) -> None:
+    for name in names:
+        if re.fullmatch(PROJECT_NAME, name) is None:
+            raise OperatorError(f"'{name}' cannot be a name: 1 to 64 letters, digits, _ and -")

@@ -149,16 +149,15 @@ def put_project(connection: Connection, project: Project) -> None:
 
 def list_projects(connection: Connection) -> list[Project]:
     """By name."""
-    rows = connection.execute(select(projects).order_by(projects.c.project)).mappings()
-    return [
-        Project(
-            name=row["project"],
-            organization=row["organization"],
-            limits=msgspec.json.decode(row["limits"], type=Limits),
-            created=row["created"],
-        )
-        for row in rows
-    ]
+    return [_project(row) for row in connection.execute(select(projects).order_by(projects.c.project)).mappings()]
+
+
+def get_project(connection: Connection, name: str) -> Project:
+    """Raises `Unknown`."""
+    row = connection.execute(select(projects).where(projects.c.project == name)).mappings().first()
+    if row is None:
+        raise Unknown(f"there is no project {name}: completionist projects list")
+    return _project(row)
 
 
 def block(connection: Connection, one: Blocked) -> None:
@@ -197,6 +196,15 @@ def _changed_key(connection: Connection, id_: str, values: Mapping[str, Any], *w
         raise Unknown(f"there is no key {id_} that is still good: completionist keys list")
     changed(connection)
     return _key(connection.execute(select(api_keys).where(api_keys.c.id == id_)).mappings().one())
+
+
+def _project(row: RowMapping) -> Project:
+    return Project(
+        name=row["project"],
+        organization=row["organization"],
+        limits=msgspec.json.decode(row["limits"], type=Limits),
+        created=row["created"],
+    )
 
 
 def _key(row: RowMapping) -> APIKey:
