@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from bench.client import BrokenAnswer
 from bench.harness import Options, parse_options, run_scenario, show_or_dump
 from bench.machine import NotIdle
 from bench.results import Result
@@ -39,7 +40,7 @@ def main() -> int:
     for name in SCENARIOS:
         try:
             results.append(_run(name, options))
-        except (NotIdle, OperatorError, RuntimeError, OSError, ValueError) as error:
+        except (BrokenAnswer, NotIdle, OperatorError, RuntimeError, OSError, ValueError) as error:
             failed.append(name)
             print(f"{name}: {error}", file=sys.stderr)  # the others still count
     if options.is_json:

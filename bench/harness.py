@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 from rich.console import Console
 
+from bench.client import BrokenAnswer
 from bench.machine import MAX_FOREIGN_LOAD, NotIdle, facts, foreign_load, watching
 from bench.results import Figure, Result, Target, record, show
 from completionist.engine.llama.library import Library, find_library
@@ -147,7 +148,7 @@ def main(name: str, title: str, scenario: Scenario) -> None:
     options = parse_options(title)
     try:
         result = run_scenario(name, title, scenario, options)
-    except (NotIdle, OperatorError) as error:
+    except (BrokenAnswer, NotIdle, OperatorError) as error:
         sys.exit(f"{name}: {error}" + (" (--force runs all the same)" if isinstance(error, NotIdle) else ""))
     show_or_dump([result], as_json=options.is_json)
 
