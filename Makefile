@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: help serve demo test test-all check format bench lock clean environment-serve environment-demo environment-test test-model
+.PHONY: help serve demo test test-all check format fuzz audit bench lock clean environment-serve environment-demo environment-test test-model
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -31,6 +31,15 @@ format: environment-test ## Format the code and mend what lint can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+fuzz: environment-test test-model ## Inputs nobody thought of, for a fixed time (ARGS="--minutes 20 --requests 10000")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+audit: environment-test ## The locked packages: known weaknesses (needs the network), hashes, licences
+	@$(BIN)/python -m pytest -q tests/deploy/test_dependencies.py
+	@python3 -m venv build/audit
+	@build/audit/bin/pip --disable-pip-version-check install --quiet --require-hashes --only-binary=:all: -r requirements/audit.txt
+	@for lock in requirements/*.txt; do echo "$$lock"; build/audit/bin/pip-audit -r "$$lock" --require-hashes --disable-pip $(ARGS) || exit 1; done
+
 bench: environment-test test-model ## The figures of docs/benchmarks.md, on an idle machine
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -38,6 +47,7 @@ lock: ## Resolve the locks again (ARGS=--upgrade for newer releases); needs uv
 	@command -v uv >/dev/null || { echo "lock: uv is missing: pip install uv" >&2; exit 1; }
 	@$(LOCK) $(ARGS) --group build pyproject.toml -o requirements/serve.txt
 	@$(LOCK) $(ARGS) --all-extras --group build --group dev -c requirements/serve.txt pyproject.toml -o requirements/test.txt
+	@$(LOCK) $(ARGS) --group audit -o requirements/audit.txt
 
 clean: ## Remove the environment and the caches of the tools; models stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -12,6 +12,7 @@ import hypothesis
 import openai
 import pytest
 
+from tests.support.examples import examples
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.real import running_model
 from tests.support.server import RunningServer, running_server
@@ -22,7 +23,9 @@ _DATA = tempfile.TemporaryDirectory(prefix="data-")
 os.environ["XDG_DATA_HOME"] = _DATA.name
 
 # How long an example takes by the clock says more of the machine than of us; new examples are for `make fuzz`.
-hypothesis.settings.register_profile("ours", suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True)
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("ours", _PATIENT, derandomize=True)
+hypothesis.settings.register_profile("fuzz", _PATIENT, max_examples=examples(100), derandomize=False)
 hypothesis.settings.load_profile("ours")
 
 Serve = Callable[..., RunningServer]

@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletion
 
 from completionist.engine.scripted import Move
 from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.examples import examples
 from tests.support.server import RunningServer, running_server
 
 TEXTS = st.text(st.sampled_from("ab \n<>né中🌊👩\u200d👧\u0301"), max_size=30)
@@ -66,7 +67,7 @@ def comparable(answer: ChatCompletion) -> dict[str, object]:
     return shown
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     choices=st.lists(tokens(), min_size=1, max_size=3),
     stop=STOPS,

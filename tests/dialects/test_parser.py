@@ -14,6 +14,7 @@ from completionist.grammar.forms import AnyArguments, Callable, FreeInput, Gramm
 from completionist.text.channels import as_control, split_controls
 from tests.dialects.families import CONTROLS, FAMILIES, WORDS, dialect
 from tests.dialects.reading import Answer, ReadCall, read
+from tests.support.examples import examples
 
 OFFER = Offer(
     callables=(
@@ -199,7 +200,7 @@ def fragments(family: str) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(data=st.data())
 def test_the_cut_never_matters_and_nothing_is_lost(family: str, data: st.DataObject) -> None:
     text = data.draw(fragments(family))
@@ -212,7 +213,7 @@ def test_the_cut_never_matters_and_nothing_is_lost(family: str, data: st.DataObj
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(text=st.text())
 def test_text_without_markers_is_shown_as_it_is(family: str, text: str) -> None:
     answer = read(dialect(family).parser(None, "possible"), cut(text, Random(1), size=3))  # noqa: S311 - a repeatable cut

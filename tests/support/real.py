@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,22 +14,26 @@ from completionist.models.catalog import catalog
 from completionist.models.pull import pull
 from completionist.settings import DEFAULT_MODEL, ModelSettings
 
+SMALL = {"COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
 ONE_THREAD = {"COMPLETIONIST_ENGINE__THREADS": "1"}
 """The tests run in two processes: threads that wait for each other lose their turns to the other process's."""
 
 
 @contextmanager
-def running_model(log: Path, model: str = DEFAULT_MODEL, *, options: str = "") -> Iterator[str]:
+def running_model(
+    log: Path, model: str = DEFAULT_MODEL, *, options: str = "", sizes: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Serves meanwhile at the address that is given, as the official client wants it; what it says to `log` is kept.
 
-    `options` is the text of a configuration file.
+    `options` is the text of a configuration file; `sizes` are variables, in place of those for small sizes.
     """
     pull(catalog()[model], ModelSettings(), lambda _: None)
     config = log.with_name("completionist.toml")
     config.write_text(options)
     own = {name: value for name, value in os.environ.items() if not name.startswith("COMPLETIONIST_")}
-    sizes = {"COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
-    environment = {**own, **sizes, **(ONE_THREAD if model == DEFAULT_MODEL else {})}
+    if sizes is None:
+        sizes = {**SMALL, **(ONE_THREAD if model == DEFAULT_MODEL else {})}
+    environment = {**own, **sizes}
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "completionist", "serve", "--model", model, "--port", "0", "--config", str(config)],

@@ -9,7 +9,7 @@ import msgspec
 from completionist.store.base import Item, Slice
 
 
-class _List(msgspec.Struct, kw_only=True):
+class ListPage(msgspec.Struct, kw_only=True):
     object: Literal["list"] = "list"
     data: list[msgspec.Raw]
     first_id: str | None
@@ -20,7 +20,7 @@ class _List(msgspec.Struct, kw_only=True):
 def encode_list(found: Slice[Item]) -> bytes:
     items = found.items
     return msgspec.json.encode(
-        _List(
+        ListPage(
             data=[msgspec.Raw(item.json) for item in items],
             first_id=items[0].id if items else None,
             last_id=items[-1].id if items else None,

@@ -21,7 +21,7 @@ class _Range(msgspec.Struct, kw_only=True):
     tokens: int
 
 
-class _LoadedModel(msgspec.Struct, kw_only=True):
+class LoadedModel(msgspec.Struct, kw_only=True):
     name: str
     aliases: list[str]
     pid: int | None
@@ -45,11 +45,11 @@ class _LoadedModel(msgspec.Struct, kw_only=True):
     """It stays for ever."""
 
 
-class _LoadedModels(msgspec.Struct):
-    data: list[_LoadedModel]
+class LoadedModels(msgspec.Struct):
+    data: list[LoadedModel]
 
 
-class _Stopped(msgspec.Struct, kw_only=True):
+class ModelStopped(msgspec.Struct, kw_only=True):
     name: str
     """Of the model itself."""
     was_loaded: bool
@@ -66,7 +66,7 @@ async def list_loaded(exchange: Exchange, services: Services) -> None:
     loaded = backends.loaded()
     resident = await asyncio.to_thread(_resident_bytes, [one.pid for one in loaded])
     models = [_model(one, aliases[one.name], n_bytes) for one, n_bytes in zip(loaded, resident, strict=True)]
-    await exchange.respond_json(msgspec.json.encode(_LoadedModels(models)))
+    await exchange.respond_json(msgspec.json.encode(LoadedModels(models)))
 
 
 async def stop(exchange: Exchange, services: Services) -> None:
@@ -76,12 +76,12 @@ async def stop(exchange: Exchange, services: Services) -> None:
     name = backends.find(exchange.params["model"]).model
     was_loaded = any(one.name == name for one in backends.loaded())
     await services.drain.attend(backends.stop(name), exchange.receive)
-    await exchange.respond_json(msgspec.json.encode(_Stopped(name=name, was_loaded=was_loaded)))
+    await exchange.respond_json(msgspec.json.encode(ModelStopped(name=name, was_loaded=was_loaded)))
 
 
-def _model(one: Loaded, aliases: list[str], resident_bytes: int | None) -> _LoadedModel:
+def _model(one: Loaded, aliases: list[str], resident_bytes: int | None) -> LoadedModel:
     card = one.card
-    return _LoadedModel(
+    return LoadedModel(
         name=one.name,
         aliases=aliases,
         pid=one.pid,

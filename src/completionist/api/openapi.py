@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 import msgspec
 from msgspec import UnsetType
 
+from completionist.api.described import ANSWERS, UPLOAD, Operation, parameters
 from completionist.api.exchange import Exchange
+from completionist.api.multipart import FORM
 from completionist.api.problems import ErrorBody
 from completionist.api.services import Services
 from completionist.types.completion import ChatCompletion, Chunk
-from completionist.types.maps import MapReader
+from completionist.types.maps import METADATA, MapReader
 from completionist.types.readers import (
     Array,
     Boolean,
@@ -199,22 +201,44 @@ _SCALARS: Mapping[object, Schema] = {
 
 
 def _operation(route: Route, path: str, components: _Components) -> Schema:
+    of = (route.method, path)
     answers: Schema = {"200": {"description": "Done."}}
     operation: Schema = {"operationId": f"{route.method.lower()} {path}", "responses": answers}
-    if (route.method, path) == CREATE:
-        operation["requestBody"] = {"required": True, "content": _json({"$ref": "#/components/schemas/ChatRequest"})}
+    if of in _BODIES:
+        operation["requestBody"] = {"required": True, "content": _BODIES[of]}
+    if of == CREATE:
         answers["200"]["content"] = {
             **_json(components.refer(ChatCompletion)),
             "text/event-stream": {"schema": components.refer(Chunk)},
         }
+    elif of in ANSWERS:
+        answers["200"]["content"] = _json(components.refer(ANSWERS[of]))
     answers["default"] = {"description": "Refused or failed.", "content": _json(components.refer(ErrorBody))}
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     operation["parameters"] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
+        *parameters(of),
     ]
-    operation["security"] = [] if route.scope == "public" else [{"ApiKey": []}]
+    operation["security"] = _SECURITY.get(route.scope, [{"ApiKey": []}])
     return operation
 
 
 def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
+
+
+_SECURITY: Mapping[str, list[Schema]] = {"public": [], "metrics.read": [{}, {"ApiKey": []}]}
+"""Metrics need no key where they are asked for on the server's own machine."""
+
+_BODIES: Mapping[Operation, Schema] = {
+    CREATE: _json({"$ref": "#/components/schemas/ChatRequest"}),
+    ("POST", "/v1/chat/completions/{completion_id}"): _json(
+        {
+            "type": "object",
+            "properties": {"metadata": reader_schema(Nullable(METADATA))},
+            "required": ["metadata"],
+            "additionalProperties": False,
+        }
+    ),
+    ("POST", "/v1/files"): {FORM: {"schema": UPLOAD}},
+}

@@ -21,7 +21,7 @@ MAX_UPDATE_BYTES = 128 * 2**10
 """Sixteen pairs of the greatest length, every character written as an escape, are 110 KB."""
 
 
-class _Deleted(msgspec.Struct, kw_only=True):
+class CompletionDeleted(msgspec.Struct, kw_only=True):
     object: Literal["chat.completion.deleted"] = "chat.completion.deleted"
     id: str
     deleted: Literal[True] = True
@@ -57,7 +57,7 @@ async def update(exchange: Exchange, services: Services) -> None:
 
 async def delete(exchange: Exchange, services: Services) -> None:
     id_ = _id(exchange)
-    sent = msgspec.json.encode(_Deleted(id=id_))
+    sent = msgspec.json.encode(CompletionDeleted(id=id_))
     async with claimed(exchange, services, await read_attempt(exchange, ())) as claim:
         if claim.replay is None:
             settled = Settled(claim.attempt, sent) if claim.attempt else None

@@ -13,7 +13,7 @@ from completionist.errors import InsufficientPermissions, ModelNotFound, NotRead
 from completionist.metrics import CONTENT_TYPE
 
 
-class _Model(msgspec.Struct, kw_only=True):
+class Model(msgspec.Struct, kw_only=True):
     id: str
     object: Literal["model"] = "model"
     created: int
@@ -21,12 +21,12 @@ class _Model(msgspec.Struct, kw_only=True):
     shutdown_date: None = None
 
 
-class _Models(msgspec.Struct):
-    data: list[_Model]
+class Models(msgspec.Struct):
+    data: list[Model]
     object: Literal["list"] = "list"
 
 
-class _Health(msgspec.Struct):
+class Health(msgspec.Struct):
     status: Literal["ok"] = "ok"
 
 
@@ -42,7 +42,7 @@ class _Readiness(msgspec.Struct, kw_only=True, omit_defaults=True):
 async def list_models(exchange: Exchange, services: Services) -> None:
     await services.chat.backends.refresh()
     models = [_model(served) for served in services.chat.backends.models()]
-    await exchange.respond_json(msgspec.json.encode(_Models(models)))
+    await exchange.respond_json(msgspec.json.encode(Models(models)))
 
 
 async def retrieve_model(exchange: Exchange, services: Services) -> None:
@@ -57,7 +57,7 @@ async def delete_model(exchange: Exchange, services: Services) -> None:
 
 async def live(exchange: Exchange, services: Services) -> None:  # noqa: ARG001 (the signature of every handler)
     """This process runs, whatever its engine does."""
-    await exchange.respond_json(msgspec.json.encode(_Health()))
+    await exchange.respond_json(msgspec.json.encode(Health()))
 
 
 async def ready(exchange: Exchange, services: Services) -> None:
@@ -87,5 +87,5 @@ async def _named(exchange: Exchange, services: Services) -> Served:
         raise ModelNotFound(name, param="model") from None
 
 
-def _model(served: Served) -> _Model:
-    return _Model(id=served.id, created=served.created, owned_by=served.owned_by)
+def _model(served: Served) -> Model:
+    return Model(id=served.id, created=served.created, owned_by=served.owned_by)

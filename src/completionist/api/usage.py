@@ -19,9 +19,9 @@ from completionist.api.services import Services
 from completionist.errors import InvalidType, InvalidValue, MissingParameter
 from completionist.store.usage import DAY_S, Dimension, UsageQuery, UsageTotals
 
-_MAX_DAYS = 31
+MAX_DAYS = 31
 _DEFAULT_DAYS = 7
-_DIMENSIONS: Mapping[str, Dimension] = {
+DIMENSIONS: Mapping[str, Dimension] = {
     "project_id": "project",
     "user_id": "end_user",
     "api_key_id": "key",
@@ -30,7 +30,7 @@ _DIMENSIONS: Mapping[str, Dimension] = {
 }
 
 
-class _Result(msgspec.Struct, kw_only=True):
+class UsageResult(msgspec.Struct, kw_only=True):
     """`output_reasoning_tokens` and `served_model` are ours; what it was not asked to be told apart by is null."""
 
     object: Literal["organization.usage.completions.result"] = "organization.usage.completions.result"
@@ -48,16 +48,16 @@ class _Result(msgspec.Struct, kw_only=True):
     service_tier: None = None
 
 
-class _Bucket(msgspec.Struct, kw_only=True):
+class UsageBucket(msgspec.Struct, kw_only=True):
     object: Literal["bucket"] = "bucket"
     start_time: int
     end_time: int
-    results: list[_Result]
+    results: list[UsageResult]
 
 
-class _Page(msgspec.Struct, kw_only=True):
+class UsagePage(msgspec.Struct, kw_only=True):
     object: Literal["page"] = "page"
-    data: list[_Bucket]
+    data: list[UsageBucket]
     has_more: bool
     next_page: str | None
 
@@ -84,17 +84,17 @@ async def completions(exchange: Exchange, services: Services) -> None:
 
 def _encoded(found: Sequence[UsageTotals], first: int, last: int, end: int) -> bytes:
     """However many end users there are: on a thread."""
-    days: dict[int, list[_Result]] = {day: [] for day in range(first, last, DAY_S)}
+    days: dict[int, list[UsageResult]] = {day: [] for day in range(first, last, DAY_S)}
     for totals in found:
         if totals.day in days:
             days[totals.day].append(_result(totals))
-    buckets = [_Bucket(start_time=day, end_time=day + DAY_S, results=results) for day, results in days.items()]
+    buckets = [UsageBucket(start_time=day, end_time=day + DAY_S, results=results) for day, results in days.items()]
     has_more = last < end
-    return msgspec.json.encode(_Page(data=buckets, has_more=has_more, next_page=str(last) if has_more else None))
+    return msgspec.json.encode(UsagePage(data=buckets, has_more=has_more, next_page=str(last) if has_more else None))
 
 
-def _result(totals: UsageTotals) -> _Result:
-    return _Result(
+def _result(totals: UsageTotals) -> UsageResult:
+    return UsageResult(
         input_tokens=totals.counts.input_tokens,
         input_cached_tokens=totals.counts.cached_tokens,
         output_tokens=totals.counts.output_tokens,
@@ -117,7 +117,7 @@ def _days(sent: Pairs) -> tuple[int, int, int]:
         raise InvalidValue("bucket_width", width, ("1d",))
     start = _time(last, "page") if "page" in last else _time(last, "start_time")
     end = _time(last, "end_time") if "end_time" in last else ids.now_s() + 1
-    limit = read_limit(last["limit"], _MAX_DAYS) if "limit" in last else _DEFAULT_DAYS
+    limit = read_limit(last["limit"], MAX_DAYS) if "limit" in last else _DEFAULT_DAYS
     first = start - start % DAY_S
     return first, max(first, end + -end % DAY_S), limit
 
@@ -131,9 +131,9 @@ def _time(last: Mapping[str, str], name: str) -> int:
 def _dimensions(sent: Pairs) -> list[Dimension]:
     names = _all(sent, "group_by")
     for name in names:
-        if name not in _DIMENSIONS:
-            raise InvalidValue("group_by", name, tuple(_DIMENSIONS))
-    return [_DIMENSIONS[name] for name in dict.fromkeys(names)]
+        if name not in DIMENSIONS:
+            raise InvalidValue("group_by", name, tuple(DIMENSIONS))
+    return [DIMENSIONS[name] for name in dict.fromkeys(names)]
 
 
 def _all(sent: Pairs, name: str) -> tuple[str, ...]:
