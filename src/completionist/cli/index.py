@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from completionist.cli.configure import read_settings
-from completionist.cli.options import Config
-from completionist.cli.terminal import printable
+from completionist.cli.options import Config, Json
+from completionist.cli.terminal import json_text, printable
 from completionist.errors import APIError, OperatorError
 from completionist.settings import DocumentSettings
 
@@ -37,6 +37,7 @@ def index(
     url: Annotated[
         str | None, typer.Option(help="Where clients find the folder, for links: https://wiki.example/ for example.")
     ] = None,
+    as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Read the documents of a folder, so that answers can search them."""
@@ -57,6 +58,9 @@ def index(
         prefix = kept if url is None else f"{url.rstrip('/')}/"
         writer.set_about(About(str(root), prefix))
         result = asyncio.run(_refreshed(writer, root, settings.documents, partial(draw, f"reading {root.name}")))
+    if as_json:
+        typer.echo(json_text({"file": file, "result": result}))
+        return
     for path, reason in result.unread:
         typer.echo(f"not read: {printable(path)}: {reason}", err=True)
     typer.echo(
