@@ -39,11 +39,17 @@ def searxng() -> Iterator[SearXNG]:
         yield searxng
 
 
+def settings_for(searxng: SearXNG, timeout_s: float) -> Settings:
+    search = SearchSettings(
+        provider="searxng", url=searxng.url, language="en", timeout_s=timeout_s, max_reply_bytes=200_000
+    )
+    served = {"finder": ServedSettings(model=MODEL, profile="search")}
+    return Settings(server=ServerSettings(port=0), search=search, served=served)
+
+
 @pytest.fixture(scope="module")
 def server(searxng: SearXNG) -> Iterator[RunningServer]:
-    search = SearchSettings(provider="searxng", url=searxng.url, language="en", timeout_s=0.5, max_reply_bytes=200_000)
-    served = {"finder": ServedSettings(model=MODEL, profile="search")}
-    settings = Settings(server=ServerSettings(port=0), search=search, served=served)
+    settings = settings_for(searxng, timeout_s=30)
     with running_server(talkative, settings=settings, speaker=Humming(), listener=Parrot()) as server:
         yield server
 
@@ -172,8 +178,6 @@ FAULTS = {
     "away": "it answered 302",
     "huge": "its answer is longer than 200000 bytes",
     "packed": "it answered in an encoding that was not asked for",
-    "slow": "no answer in time",
-    "dripping": "no answer in time",
     "engineless": "none of its engines answered",
     "closing": None,
 }
@@ -196,6 +200,18 @@ def test_without_results_there_is_no_answer(
     assert "secret" not in str(line)
     assert searxng.n_strays == 0, "where it points to is not asked"
     assert server.engine.stats.running == 0
+
+
+@pytest.mark.parametrize("fault", ["slow", "dripping"])
+def test_a_search_has_its_time(searxng: SearXNG, fault: str) -> None:
+    with (
+        running_server(talkative, settings=settings_for(searxng, timeout_s=0.2)) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=30) as client,
+        pytest.raises(openai.InternalServerError) as caught,
+    ):
+        ask(client, **user(fault), **SEARCH)
+    assert (caught.value.status_code, caught.value.code) == (503, "search_unavailable")
+    assert server.log_lines(event="SearXNG gave no results", reason="no answer in time")
 
 
 def test_models_of_the_search_family_always_search(client: openai.OpenAI, searxng: SearXNG) -> None:
