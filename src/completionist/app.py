@@ -38,6 +38,7 @@ from completionist.loading import Loading
 from completionist.log import emit, logging_to
 from completionist.media.listener import WorkerListener
 from completionist.media.looker import WorkerLooker
+from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
 from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
 from completionist.media.workers import Media
@@ -195,6 +196,7 @@ def open_media(settings: Settings) -> Media:
         WorkerListener(lambda: hearing_model(settings), settings.hearing),
         WorkerLooker(settings.images),
         search_provider(settings),
+        WorkerDecoder(settings.images),
     )
 
 

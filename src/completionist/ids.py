@@ -108,6 +108,11 @@ def breakpoint_mark() -> str:
     return chr(0x100000 + secrets.randbelow(0xFFFE))
 
 
+def picture_mark() -> str:
+    """A character of Unicode's basic private use area: neither of the others."""
+    return chr(0xE000 + secrets.randbelow(0x1900))
+
+
 def now_s() -> int:
     """Whole Unix seconds, as every `created` on the wire."""
     return int(time.time())

@@ -10,6 +10,7 @@ import msgspec
 from completionist.engine.launch import Launch, Spawned, spawn
 from completionist.engine.llama.launch import launch
 from completionist.models.installed import ModelFile
+from completionist.models.projectors import with_projector
 from completionist.settings import ServedSettings, Settings
 
 
@@ -26,14 +27,21 @@ class Loading(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def loading(file: ModelFile, settings: Settings) -> Iterator[Loading]:
-    """Start to load `file`; a worker that nobody has ended at the end of the context is ended there.
+    """Start to load `file`, with its projector; a worker that nobody has ended at the end of the context is ended there.
 
     Raises `LibraryMissing`; what is wrong with the file is for the worker to say.
     """
-    how = launch(file.path, file.name, settings.engine, cache_dir=settings.models.cache_dir)
+    said = settings.served_as(file.name, dialect=file.dialect)
+    file = with_projector(file, settings.projector or said.projector)
+    how = launch(
+        file.path,
+        file.name,
+        settings.engine,
+        projector_path=file.projector_path,
+        cache_dir=settings.models.cache_dir,
+    )
     worker = spawn(how)
     try:
-        said = settings.served_as(file.name, dialect=file.dialect)
         yield Loading(file=file, said=said, launch=how, worker=worker)
     finally:
         worker.end()

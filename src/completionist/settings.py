@@ -90,6 +90,10 @@ KeepAlive = Annotated[float, Field(ge=0)] | Literal["forever"]
 """Seconds that a model stays loaded after its last answer; 0: it is unloaded at once."""
 
 
+Projector = Literal["none"] | Path
+"""A file that makes pictures into what a model reads; none: the model answers to text."""
+
+
 class ServedSettings(Section):
     """One name that clients use for a model."""
 
@@ -107,6 +111,8 @@ class ServedSettings(Section):
     """How the model writes thinking and calls; None: found from its template and vocabulary."""
     chat_template: Path | None = None
     """A file with a Jinja template, used in place of the model's."""
+    projector: Projector | None = None
+    """None: the one that was fetched with the model, or lies beside it."""
     reasoning_content: bool = False
     """Show thinking in answers, as an extra key of message and delta."""
 
@@ -305,6 +311,8 @@ class Settings(Section):
 
     model: str = DEFAULT_MODEL
     """A catalogue name or the path of a GGUF file."""
+    projector: Projector | None = None
+    """Of `model`. None: as `served` says."""
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from completionist import ids
@@ -22,6 +23,7 @@ from completionist.models.catalog import catalog
 from completionist.models.fit import need_of, shape_of
 from completionist.models.gguf import check_gguf, read_beginning
 from completionist.models.installed import LOCAL_PUBLISHER, ModelFile, installed
+from completionist.models.projectors import with_projector
 from completionist.registry.aliases import FILE_NAME, Alias, AliasesUnreadable, AliasFile, configured
 from completionist.registry.model import Model, Running, RunningEngine
 from completionist.registry.names import limited
@@ -86,12 +88,14 @@ class Stock:
         return {name: hint for name, hint in (gone | fetched).items() if name not in here}
 
     def _model(self, file: ModelFile) -> Model:
-        size_bytes = file.size_bytes
-        version = (file.path, file.path.stat().st_mtime_ns, size_bytes)
+        said = self._settings.served_as(file.name, dialect=file.dialect)
+        if self._first is None or file is not self._first.file:
+            file = with_projector(file, said.projector)
+        size_bytes = file.size_bytes + size_of(file.projector_path)
+        version = (file.path, file.path.stat().st_mtime_ns, size_bytes, file.projector_path)
         if version not in self._needs_bytes:
             shape = shape_of(read_beginning(file.path))
             self._needs_bytes[version] = need_of(size_bytes, shape).total_bytes if shape else size_bytes
-        said = self._settings.served_as(file.name, dialect=file.dialect)
         return Model(
             name=file.name,
             version=version,
@@ -118,6 +122,7 @@ class Stock:
             file.path,
             file.name,
             self._settings.engine,
+            projector_path=file.projector_path,
             cache_dir=self._settings.models.cache_dir,
             beside_others=True,
         )
@@ -190,6 +195,11 @@ async def running(engine: Engine, said: ServedSettings) -> Running:
         await engine.close()
 
     return Running(backend=backend, engine=engine, close=close)
+
+
+def size_of(projector: Path | None) -> int:
+    """In bytes; of one that is not there, which loading will say, 0."""
+    return projector.stat().st_size if projector is not None and projector.is_file() else 0
 
 
 def profile_of(said: ServedSettings) -> Profile:

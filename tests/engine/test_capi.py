@@ -18,22 +18,30 @@ def test_the_pinned_library_is_accepted() -> None:
 
 
 def test_every_field_of_the_defaults_is_known() -> None:
-    _, model, context = capi.observe(capi.Native(find_library().path).c)
+    _, model, context, projector = capi.observe(capi.Native(find_library().path).c)
     assert model == capi.KNOWN_MODEL_DEFAULTS
     assert context == capi.KNOWN_CONTEXT_DEFAULTS
+    assert projector == capi.KNOWN_PROJECTOR_DEFAULTS
 
 
 def test_another_version_is_refused() -> None:
-    observed = ("9.9.9", dict(capi.KNOWN_MODEL_DEFAULTS), dict(capi.KNOWN_CONTEXT_DEFAULTS))
+    observed = ("9.9.9", capi.KNOWN_MODEL_DEFAULTS, capi.KNOWN_CONTEXT_DEFAULTS, capi.KNOWN_PROJECTOR_DEFAULTS)
     with pytest.raises(capi.LibraryRefused, match=r"9\.9\.9"):
         capi.check(observed, Path("lib.so"))
 
 
-@pytest.mark.parametrize("field", sorted(capi.KNOWN_CONTEXT_DEFAULTS))
-def test_any_changed_default_is_refused_by_name(field: str) -> None:
-    context = {**capi.KNOWN_CONTEXT_DEFAULTS, field: 12345.0}
-    with pytest.raises(capi.LibraryRefused, match=field):
-        capi.check((capi.KNOWN_VERSION, dict(capi.KNOWN_MODEL_DEFAULTS), context), Path("lib.so"))
+KNOWN = {
+    "model": capi.KNOWN_MODEL_DEFAULTS,
+    "context": capi.KNOWN_CONTEXT_DEFAULTS,
+    "projector": capi.KNOWN_PROJECTOR_DEFAULTS,
+}
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in KNOWN for field in KNOWN[kind]])
+def test_any_changed_default_is_refused_by_name(kind: str, field: str) -> None:
+    seen = {**KNOWN, kind: {**KNOWN[kind], field: 12345.0}}
+    with pytest.raises(capi.LibraryRefused, match=f"another {kind} parameter layout .*{field} is"):
+        capi.check((capi.KNOWN_VERSION, seen["model"], seen["context"], seen["projector"]), Path("lib.so"))
 
 
 def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def run(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
     for request_id, one in prompts.items():
         engine.submit(request_id, one)
     while has_work(engine):
-        if engine.must_wait:  # for a grammar
+        if engine.must_wait:  # for a grammar, or a picture
             time.sleep(0.001)
             continue
         engine.step()

@@ -62,6 +62,27 @@ def write_plain(path: Path, *, controls: Sequence[str] = (), chat_template: str 
     return model.finish()
 
 
+def write_multi_axis(path: Path) -> Path:
+    """Qwen2-VL's shape, two layers of it: positions on three axes."""
+    model = _Writer(path, "qwen2vl", layers=2)
+    width = WIDTH // HEADS
+    model.w.add_head_count(HEADS)
+    model.w.add_head_count_kv(1)
+    model.w.add_rope_dimension_sections([4, 6, 6, 0])
+    for i in range(2):
+        block = f"blk.{i}."
+        for norm in ("attn_norm", "ffn_norm"):
+            model.ones(f"{block}{norm}.weight", WIDTH)
+        for name, n_out in (("attn_q", WIDTH), ("attn_k", width), ("attn_v", width)):
+            model.random(f"{block}{name}.weight", n_out, WIDTH)
+            model.random(f"{block}{name}.bias", n_out)
+        model.random(f"{block}attn_output.weight", WIDTH, WIDTH)
+        model.random(f"{block}ffn_gate.weight", FEED_FORWARD, WIDTH)
+        model.random(f"{block}ffn_up.weight", FEED_FORWARD, WIDTH)
+        model.random(f"{block}ffn_down.weight", WIDTH, FEED_FORWARD)
+    return model.finish()
+
+
 def write_recurrent(path: Path) -> Path:
     """Mamba's shape: a state instead of cells."""
     model, inner = _Writer(path, "mamba"), 2 * WIDTH

@@ -13,8 +13,9 @@ from completionist.chat.check import check as check_request
 from completionist.chat.search import Query, Source
 from completionist.engine.base import ModelCard
 from completionist.errors import APIError
+from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
-from completionist.settings import DocumentSettings
+from completionist.settings import DocumentSettings, ImageSettings
 from completionist.types.request import FIELDS, ChatRequest
 from tests.support.eyes import Eyes
 from tests.support.humming import Humming
@@ -60,6 +61,7 @@ class Finder:
 
 class Media:
     documents = WorkerReader(DocumentSettings())
+    sight = WorkerDecoder(ImageSettings())
 
     def __init__(self, speaker: Humming, listener: Parrot, pictures: Eyes) -> None:
         self.pictures = pictures

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import msgspec
@@ -29,6 +30,7 @@ from completionist.types.parts import (
     InputAudio,
     Part,
     PictureTextPart,
+    SeenPart,
     TextPart,
 )
 from completionist.types.refusals import (
@@ -53,23 +55,30 @@ class Attachments:
         self._senses = senses
         self._settings = settings
 
-    async def in_text(self, request: ChatRequest, project: str) -> ChatRequest:
-        """`request` with text in place of files, sound and earlier speech.
+    @asynccontextmanager
+    async def read(self, request: ChatRequest, project: str, *, sees: bool = False) -> AsyncIterator[ChatRequest]:
+        """`request` with text in place of files, sound and earlier speech, and of pictures unless its model `sees`: those are
+        decoded, and gone when it is over.
 
         Raises `UnknownFile`, `FileUnreadable`, `FileTooLong`, `InvalidDataURL`, `InvalidAudioData`, `InvalidImage`,
         `InvalidImageURL`, `TooManyImages`, `UnknownSpeech`, all with `param` naming the place; `StorageUnavailable`,
         `Overloaded`.
         """
         if not await aside(request, lambda: any(map(_brings_something, request.messages))):
-            return request
-        reading = _Reading(self._files, self._senses, self._settings, project)
-        messages = [
-            await self._in_words(i, message, project)
-            if isinstance(message, AssistantMessage)
-            else await reading.message(i, message)
-            for i, message in enumerate(request.messages)
-        ]
-        return msgspec.structs.replace(request, messages=tuple(messages))
+            yield request
+            return
+        reading = _Reading(self._files, self._senses, self._settings, project, sees=sees)
+        try:
+            messages = [
+                await self._in_words(i, message, project)
+                if isinstance(message, AssistantMessage)
+                else await reading.message(i, message)
+                for i, message in enumerate(request.messages)
+            ]
+            yield msgspec.structs.replace(request, messages=tuple(messages))
+        finally:
+            for part in reading.seen:
+                await self._senses.sight.forget(part.pixels)
 
     async def _in_words(self, i: int, message: AssistantMessage, project: str) -> AssistantMessage:
         """With its transcript, behind what else it says."""
@@ -94,10 +103,12 @@ def _parts(message: Message) -> Sequence[Part]:
 class _Reading:
     """The parts of one request, one after the other; limits of files are those of all of them together."""
 
-    def __init__(self, files: Files, senses: Senses, settings: DocumentSettings, project: str) -> None:
+    def __init__(self, files: Files, senses: Senses, settings: DocumentSettings, project: str, *, sees: bool) -> None:
         self._files = files
         self._senses = senses
         self._project = project
+        self._sees = sees
+        self.seen: list[SeenPart] = []
         self._max_bytes = settings.max_request_bytes
         self._max_characters = settings.max_request_characters
         self._n_bytes = self._n_characters = self._n_images = 0
@@ -123,19 +134,34 @@ class _Reading:
                 words = before + await self._heard(f"{at}.input_audio.data", part.input_audio) + after
                 return HeardPart(text=words, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
             case ImagePart():
-                words = before + await self._seen(f"{at}.image_url.url", part.image_url) + after
+                if self._sees:
+                    return await self._seen(f"{at}.image_url.url", part)
+                words = before + await self._read_off(f"{at}.image_url.url", part.image_url) + after
                 return PictureTextPart(text=words, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
             case _:
                 return part
 
-    async def _seen(self, at: str, image: ImageURL) -> str:
+    def _data(self, at: str, image: ImageURL) -> Base64:
         """Pictures elsewhere are not fetched."""
         self._n_images += 1
         if self._n_images > self._senses.pictures.max_images:
             raise TooManyImages(self._senses.pictures.max_images)
         if not image.url[: len("data:")].lower() == "data:":
             raise InvalidImageURL(at, image.url)
-        data, is_small = Base64.of_data_url(image.url), image.detail == "low"
+        return Base64.of_data_url(image.url)
+
+    async def _seen(self, at: str, part: ImagePart) -> SeenPart:
+        data, detail = self._data(at, part.image_url), part.image_url.detail or "auto"
+        try:
+            pixels = await self._senses.sight.pixels(data, detail=detail, project=self._project)
+        except BadPicture as bad:
+            raise InvalidImage(at, bad.fault, bad.reason) from None
+        seen = SeenPart(pixels=pixels, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+        self.seen.append(seen)
+        return seen
+
+    async def _read_off(self, at: str, image: ImageURL) -> str:
+        data, is_small = self._data(at, image), image.detail == "low"
         try:
             return shown_text(await self._senses.pictures.text_in(data, is_small=is_small, project=self._project))
         except BadPicture as bad:

@@ -47,7 +47,7 @@ def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
     check_profile(request, profile)
     for i, message in enumerate(request.messages):
-        _check_message(i, message, senses)
+        _check_message(i, message, card, senses)
     _check_token_ids(request, card)
     _check_speech(request, senses.speaker)
     _check_rows(request)
@@ -78,18 +78,19 @@ def _check_search(request: ChatRequest, provider: SearchProvider | None) -> None
         raise UnsupportedParameter(field, "An answer that is spoken has no text that could cite.")
 
 
-def _check_message(i: int, message: Message, senses: Senses) -> None:
+def _check_message(i: int, message: Message, card: ModelCard, senses: Senses) -> None:
     if isinstance(message.content, tuple):
         for j, part in enumerate(message.content):
-            _check_part(i, j, part, senses)
+            _check_part(i, j, part, card, senses)
 
 
-def _check_part(i: int, j: int, part: Part, senses: Senses) -> None:
-    """The models served so far neither see nor hear: `chat.attached` reads, and listens, for them."""
+def _check_part(i: int, j: int, part: Part, card: ModelCard, senses: Senses) -> None:
+    """The models served so far do not hear, and few see: `chat.attached` reads, and listens, for the others."""
     if part.type == "image_url":
-        if senses.pictures.missing is not None:
-            raise UnsupportedContent(part.type, i, j, senses.pictures.missing)
-        if part.image_url.detail == "original":
+        eyes = senses.pictures if card.sight is None else senses.sight
+        if eyes.missing is not None:
+            raise UnsupportedContent(part.type, i, j, eyes.missing)
+        if part.image_url.detail == "original" and not (card.sight and card.sight.takes_any_size):
             raise UnsupportedValue(
                 f"messages[{i}].content[{j}].image_url.detail", "'original'", ("auto", "low", "high")
             )

@@ -8,6 +8,7 @@ from completionist.chat.documents import DocumentReader
 from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader
 from completionist.chat.search import SearchProvider
+from completionist.chat.sight import PictureDecoder
 from completionist.chat.speech import Speaker
 
 
@@ -27,6 +28,9 @@ class Senses(Protocol):
     def search(self) -> SearchProvider | None:
         """None: the operator has chosen none."""
         ...
+
+    @property
+    def sight(self) -> PictureDecoder: ...
 
     @property
     def speaker(self) -> Speaker: ...

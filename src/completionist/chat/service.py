@@ -301,16 +301,20 @@ class Answer:
             await self._keeper.check()
             project, voices = self._caller.project, self._stages.voices
             wanted = await wanted_of(self.request, voices, project, self._head.created)
-            read = await self._stages.attachments.in_text(self.request, project)
-            request, sources = await self._searched(read)
-            async with (
-                aclosing(self._backend.deltas(request, self._caller, self._tally)) as written,
-                aclosing(self._staged(written, sources, wanted)) as deltas,
-            ):
-                try:
-                    yield self._fitting(await anext(deltas)), deltas
-                except ContextLengthExceeded as error:
-                    raise reworded(error, self.request, self._profile) from None
+            async with self._stages.attachments.read(self.request, project, sees=self._sees) as read:
+                request, sources = await self._searched(read)
+                async with (
+                    aclosing(self._backend.deltas(request, self._caller, self._tally)) as written,
+                    aclosing(self._staged(written, sources, wanted)) as deltas,
+                ):
+                    try:
+                        yield self._fitting(await anext(deltas)), deltas
+                    except ContextLengthExceeded as error:
+                        raise reworded(error, self.request, self._profile) from None
+
+    @property
+    def _sees(self) -> bool:
+        return self._backend.card.sight is not None
 
     def _fitting(self, first: Delta) -> Delta:
         if isinstance(first, Opened):

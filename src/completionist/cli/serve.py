@@ -42,6 +42,9 @@ def serve(
         str | None,
         typer.Option(help="A name that `list` shows, or the path of a GGUF file.", autocompletion=known_models),
     ] = None,
+    projector: Annotated[
+        str | None, typer.Option(help="What lets the model see: a GGUF file (mmproj), or none.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
     config: Config = None,
@@ -58,6 +61,7 @@ def serve(
     settings = read_settings(
         {
             "model": model,
+            "projector": projector,
             "server.host": host,
             "server.port": port,
             "engine.streams": streams,
@@ -123,11 +127,18 @@ def banner(serving: Serving, settings: Settings, settings_file: Path | None, rea
 def _model_facts(card: ModelCard) -> Mapping[str, str]:
     return {
         "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
+        "sees": _sight(card),
         "limits": _limits(card),
         "context": f"{_streams(card)} (engine.streams, engine.stream_tokens, engine.context_tokens)",
         "memory": f"{_memory(card)} (engine.kv_type, engine.cache_bytes)",
         "engine": card.engine.partition(",")[0],
     }
+
+
+def _sight(card: ModelCard) -> str:
+    if card.sight is None:
+        return ""
+    return "pictures; large ones in more tokens" if card.sight.takes_any_size else "pictures, all in as many tokens"
 
 
 def _limits(card: ModelCard) -> str:

@@ -26,7 +26,24 @@ class PlainText(msgspec.Struct, frozen=True, tag="t", omit_defaults=True):
     """Characters of it that come before a breakpoint of the prompt cache (contract 8.2), ascending."""
 
 
-Segment = ControlToken | PlainText
+class PictureSlot(msgspec.Struct, frozen=True, tag="p", omit_defaults=True):
+    """Where a picture of the prompt is shown: the projector's markers and what the model sees between them."""
+
+    index: int
+    """In `Prompt.pictures`."""
+    is_breakpoint: bool = False
+    """A breakpoint of the prompt cache is behind it."""
+
+
+Segment = ControlToken | PlainText | PictureSlot
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """Pixels for a model that sees: a file with three bytes each, red, green, blue, row by row. The file is its maker's."""
+
+    path: str
+    width: int
+    height: int
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +115,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """Within the project, whose part of that share."""
     segments: tuple[Segment, ...]
+    pictures: tuple[Picture, ...] = ()
+    """Their files must be there until the prompt is accepted."""
     n: int = 1
     """Choices, 1 … 128; the prompt is computed once for all."""
     max_tokens: int | None = None
@@ -117,6 +136,8 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     """First event: the prompt fits and has its place in the queue."""
 
     prompt_tokens: int
+    picture_tokens: int = 0
+    """Of these what pictures take, with the markers around them."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
@@ -234,6 +255,13 @@ class StreamRange(msgspec.Struct, frozen=True, array_like=True):
     """What each of them can hold."""
 
 
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model sees."""
+
+    takes_any_size: bool
+    """Larger pictures become more tokens; else each becomes as many as any other."""
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine found in the model file and made of it."""
 
@@ -266,6 +294,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """`fp_` + 10 hex digits, the same after a restart, different after any change of arithmetic (contract 13.6)."""
     engine: str
     """Which build of the library runs."""
+    sight: Sight | None = None
+    """None: it takes no pictures."""
 
 
 class Generation(Protocol):

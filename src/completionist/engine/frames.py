@@ -22,6 +22,8 @@ class LoadModel(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """First command: everything a worker needs to know, kept by the supervisor for every restart."""
 
     model_path: str
+    projector_path: str | None = None
+    """What makes pictures into what the model reads; None: it does not see."""
     name: str
     library_path: str
     library_description: str

@@ -250,6 +250,7 @@ class Assembly:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""
         prompt_tokens = self._accepted.prompt_tokens
         heard_tokens = 0 if self._unheard_tokens is None else prompt_tokens - self._unheard_tokens
+        picture_tokens = self._accepted.picture_tokens
         completion_tokens = sum(choice.n_tokens for choice in self._choices) + self._n_mispredicted
         reasoning_tokens = sum(choice.n_reasoning_tokens for choice in self._choices)
         spoken_tokens = sum(choice.n_spoken_tokens for choice in self._choices)
@@ -262,8 +263,8 @@ class Assembly:
                 cached_tokens=self._evaluated.cached_tokens,
                 cache_write_tokens=self._evaluated.cache_write_tokens,
                 audio_tokens=heard_tokens,
-                text_tokens=prompt_tokens - heard_tokens if self._has_split else UNSET,
-                image_tokens=0 if self._has_split else UNSET,
+                text_tokens=prompt_tokens - heard_tokens - picture_tokens if self._has_split else UNSET,
+                image_tokens=picture_tokens if self._has_split else UNSET,
             ),
             completion_tokens_details=CompletionTokensDetails(
                 reasoning_tokens=reasoning_tokens,

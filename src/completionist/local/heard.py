@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from completionist.types.messages import Message
-from completionist.types.parts import HeardPart, Part, PictureTextPart
+from completionist.types.parts import HeardPart, Part, PictureTextPart, SeenPart
 from completionist.types.request import ChatRequest
 
 
@@ -17,7 +17,7 @@ def has_heard(request: ChatRequest) -> bool:
 
 def has_media(request: ChatRequest) -> bool:
     """Whether it came with sound or a picture."""
-    return any(isinstance(part, HeardPart | PictureTextPart) for part in _parts(request))
+    return any(isinstance(part, HeardPart | PictureTextPart | SeenPart) for part in _parts(request))
 
 
 def _parts(request: ChatRequest) -> Iterator[Part]:

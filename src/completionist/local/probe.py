@@ -14,7 +14,7 @@ import msgspec
 from completionist.dialects.base import Dialect
 from completionist.dialects.offer import offer_of
 from completionist.dialects.parser import CallBegan, CallPiece
-from completionist.engine.base import ControlToken, ModelCard, Segment
+from completionist.engine.base import ControlToken, ModelCard, PlainText, Segment
 from completionist.errors import ChatTemplateFailed, ChatTemplateRefusal
 from completionist.local.prepare import question_of
 from completionist.local.renderer import Renderer
@@ -102,9 +102,7 @@ class TemplateProbe:
         segments = await self._segments((_ASKED, _SAID, UserMessage(content="And tomorrow?")), has_tools=False)
         said = str(_SAID.content)
         places = [
-            i
-            for i, segment in enumerate(segments or ())
-            if not isinstance(segment, ControlToken) and said in segment.text
+            i for i, segment in enumerate(segments or ()) if isinstance(segment, PlainText) and said in segment.text
         ]
         for i in places:
             follows = (segments or ())[i + 1 : i + 2]
@@ -143,8 +141,9 @@ class TemplateProbe:
     def _as_text(self, segments: Iterable[Segment]) -> str:
         """Control tokens as the parser takes them."""
         return "".join(
-            as_control(self._spellings.get(segment.id, "")) if isinstance(segment, ControlToken) else segment.text
+            segment.text if isinstance(segment, PlainText) else as_control(self._spellings.get(segment.id, ""))
             for segment in segments
+            if isinstance(segment, PlainText | ControlToken)
         )
 
 

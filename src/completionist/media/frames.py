@@ -64,6 +64,24 @@ class ReadPicture(msgspec.Struct, frozen=True, kw_only=True, tag="picture"):
     max_pixels: int
 
 
+class SeePicture(msgspec.Struct, frozen=True, kw_only=True, tag="see"):
+    """The payload is a picture as base64. Answered with `Seen` or `BadImage`."""
+
+    n_payload_bytes: int
+    max_side: int | None
+    """To which it is reduced, in pixels."""
+    max_pixels: int
+    path: str
+    """Of a file, which is there, for its pixels: three bytes each, row by row."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, tag="seen"):
+    """The file is written."""
+
+    width: int
+    height: int
+
+
 class BadImage(msgspec.Struct, frozen=True, tag="bad_image"):
     """What is wrong with a picture, and why where that can be said."""
 
@@ -91,5 +109,5 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker has started."""
 
 
-Question = ReadDocument | Speak | EncodeSound | Listen | ReadPicture
-Answer = Ready | Text | Samples | BadImage | Refused
+Question = ReadDocument | Speak | EncodeSound | Listen | ReadPicture | SeePicture
+Answer = Ready | Text | Samples | BadImage | Seen | Refused

@@ -27,6 +27,8 @@ from completionist.media.frames import (
     Ready,
     Refused,
     Samples,
+    Seen,
+    SeePicture,
     Speak,
     Text,
 )
@@ -72,6 +74,8 @@ def _done(question: Question, payload: bytes) -> Answer:
             return _listen(question, payload)
         case ReadPicture():
             return _read_picture(question, payload)
+        case SeePicture():
+            return _see(question, payload)
 
 
 def _read_document(question: ReadDocument, payload: bytes) -> Text:
@@ -104,6 +108,12 @@ def _read_picture(question: ReadPicture, payload: bytes) -> Text | BadImage:
     from completionist.media import look  # noqa: PLC0415 - as the docstring says
 
     return look.read_picture(question, payload)
+
+
+def _see(question: SeePicture, payload: bytes) -> Seen | BadImage:
+    from completionist.media import see  # noqa: PLC0415 - as the docstring says
+
+    return see.see(question, payload)
 
 
 if __name__ == "__main__":

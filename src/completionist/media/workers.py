@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader
 from completionist.chat.search import SearchProvider
+from completionist.chat.sight import PictureDecoder
 from completionist.chat.speech import Speaker
 from completionist.media.reader import WorkerReader
 
 
+@dataclass
 class Media:
     """Belongs to one event loop."""
 
-    def __init__(
-        self,
-        documents: WorkerReader,
-        speaker: Speaker,
-        listener: Listener,
-        pictures: PictureReader,
-        search: SearchProvider | None,
-    ) -> None:
-        self.documents = documents
-        self.speaker = speaker
-        self.listener = listener
-        self.pictures = pictures
-        self.search = search
+    documents: WorkerReader
+    speaker: Speaker
+    listener: Listener
+    pictures: PictureReader
+    search: SearchProvider | None
+    sight: PictureDecoder
 
     async def close(self) -> None:
         """End all processes."""
@@ -34,3 +31,4 @@ class Media:
         await self.pictures.close()
         if self.search is not None:
             await self.search.close()
+        await self.sight.close()

@@ -43,15 +43,33 @@ class HeardPart(TextPart, frozen=True, kw_only=True):
     """The words of an audio part, for a model that does not hear. Never on the wire."""
 
 
+class Pixels(msgspec.Struct, frozen=True, kw_only=True):
+    """A decoded picture in a file: three bytes a pixel, row by row."""
+
+    path: str
+    width: int
+    height: int
+
+
+class SeenPart(TextPart, frozen=True, kw_only=True):
+    """A decoded picture, for a model that sees. Its text is what marks its place. Never on the wire."""
+
+    text: str = ""
+    pixels: Pixels
+
+
 class PictureTextPart(TextPart, frozen=True, kw_only=True):
     """The text in a picture, for a model that does not see. Never on the wire."""
+
+
+Detail = Literal["auto", "low", "high", "original"]
 
 
 class ImageURL(msgspec.Struct, frozen=True, kw_only=True):
     """`url` is http(s), or a data URL of a PNG, JPEG, WebP or GIF whose base64 is sound."""
 
     url: str
-    detail: Literal["auto", "low", "high", "original"] | None = None
+    detail: Detail | None = None
 
 
 class ImagePart(msgspec.Struct, frozen=True, kw_only=True):

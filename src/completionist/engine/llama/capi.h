@@ -96,6 +96,7 @@ struct llama_model * llama_model_load_from_file(const char * path_model, struct 
 void llama_model_free(struct llama_model * model);
 const struct llama_vocab * llama_model_get_vocab(const struct llama_model * model);
 int32_t llama_model_n_ctx_train(const struct llama_model * model);
+int32_t llama_model_n_embd_inp(const struct llama_model * model);
 int32_t llama_model_n_swa(const struct llama_model * model);
 int32_t llama_model_desc(const struct llama_model * model, char * buf, size_t buf_size);
 uint64_t llama_model_size(const struct llama_model * model);
@@ -110,6 +111,7 @@ bool llama_model_is_diffusion(const struct llama_model * model);
 struct llama_context * llama_init_from_model(struct llama_model * model, struct llama_context_params params);
 void llama_free(struct llama_context * ctx);
 uint32_t llama_n_ctx_seq(const struct llama_context * ctx);
+void llama_set_causal_attn(struct llama_context * ctx, bool causal_attn);
 llama_memory_t llama_get_memory(const struct llama_context * ctx);
 int32_t llama_decode(struct llama_context * ctx, struct llama_batch batch);
 float * llama_get_logits(struct llama_context * ctx);

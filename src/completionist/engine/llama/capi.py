@@ -1,15 +1,15 @@
-"""llama.cpp's C API through `cffi`, for one pinned version and no other.
+"""llama.cpp's C API and mtmd's through `cffi`, for one pinned version and no other.
 
-`capi.h` beside this file declares the functions and structs we call, copied from the header of that version. Structs
-change within weeks, and a wrong layout does not fail: everything loads and reads as nonsense. So a library is used only
+`capi.h` and `mtmd.h` beside this file declare the functions and structs we call, copied from the headers of that version.
+Structs change within weeks, and a wrong layout does not fail: everything loads and reads as nonsense. So a library is used only
 if its version and every field of its default parameters are the known ones.
 
-Moving to another version: replace the declarations by those of its `llama.h`, run
+Moving to another version: replace the declarations by those of its `llama.h` and `mtmd.h`, run
 
     python -m completionist.engine.llama.capi LIBRARY
 
-and, where the observed defaults make sense, put them into `KNOWN_VERSION`, `KNOWN_MODEL_DEFAULTS` and
-`KNOWN_CONTEXT_DEFAULTS`.
+and, where the observed defaults make sense, put them into `KNOWN_VERSION`, `KNOWN_MODEL_DEFAULTS`,
+`KNOWN_CONTEXT_DEFAULTS` and `KNOWN_PROJECTOR_DEFAULTS`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from completionist.errors import OperatorError
 
 KNOWN_VERSION = "0.6.0-dev"
 
-KNOWN_MODEL_DEFAULTS: dict[str, float | None] = {
+Defaults: TypeAlias = dict[str, float | str | None]
+
+KNOWN_MODEL_DEFAULTS: Defaults = {
     "devices": None,
     "tensor_buft_overrides": None,
     "n_gpu_layers": -1,
@@ -46,7 +48,7 @@ KNOWN_MODEL_DEFAULTS: dict[str, float | None] = {
     "no_alloc": False,
     "load_mtp": False,
 }
-KNOWN_CONTEXT_DEFAULTS: dict[str, float | None] = {
+KNOWN_CONTEXT_DEFAULTS: Defaults = {
     "n_ctx": 512,
     "n_batch": 2048,
     "n_ubatch": 512,
@@ -86,6 +88,23 @@ KNOWN_CONTEXT_DEFAULTS: dict[str, float | None] = {
     "n_samplers": 0,
     "ctx_other": None,
 }
+KNOWN_PROJECTOR_DEFAULTS: Defaults = {
+    "use_gpu": True,
+    "device": None,
+    "print_timings": True,
+    "n_threads": 4,
+    "image_marker": None,
+    "media_marker": "<__media__>",
+    "flash_attn_type": -1,
+    "warmup": True,
+    "image_min_tokens": -1,
+    "image_max_tokens": -1,
+    "cb_eval": None,
+    "cb_eval_user_data": None,
+    "batch_max_tokens": 1024,
+    "progress_callback": None,
+    "progress_callback_user_data": None,
+}
 
 _MAX_LOG_LINES = 64
 _SOURCE_DIRECTORY = re.compile(r"^\S*/")
@@ -95,7 +114,8 @@ CData: TypeAlias = Any
 """A value of the library; `cffi` knows their types only at run time."""
 
 ffi = FFI()
-ffi.cdef(Path(__file__).with_name("capi.h").read_text(encoding="ascii"))
+for _header in ("capi.h", "mtmd.h"):
+    ffi.cdef(Path(__file__).with_name(_header).read_text(encoding="ascii"))
 
 
 class LibraryRefused(OperatorError):
@@ -121,6 +141,7 @@ class Native:
         self.log: deque[str] = deque(maxlen=_MAX_LOG_LINES)
         self._log_callback = ffi.callback("ggml_log_callback", self._record)
         self.c.llama_log_set(self._log_callback, ffi.NULL)
+        self.c.mtmd_log_set(self._log_callback, ffi.NULL)
         self._on_abort = on_abort
         self._abort_callback = ffi.callback("ggml_abort_callback_t", self._abort)
         self.c.ggml_set_abort_callback(self._abort_callback)
@@ -142,27 +163,33 @@ class Native:
         return f"{text_at(self.c.llama_version())} {text_at(self.c.llama_print_system_info())}"
 
 
-Observed = tuple[str, dict[str, float | None], dict[str, float | None]]
+Observed = tuple[str, Defaults, Defaults, Defaults]
 
 
 def observe(c: CData) -> Observed:
-    """Version, model defaults and context defaults as this library reports them; None is a null pointer."""
+    """Version, and the defaults of models, contexts and projectors as this library reports them; None is a null pointer."""
     try:
         return (
             text_at(c.llama_version()),
             _fields(c.llama_model_default_params()),
             _fields(c.llama_context_default_params()),
+            _fields(c.mtmd_context_params_default()),
         )
     except AttributeError as error:
         raise LibraryRefused(f"the library lacks a function: {error}") from error
 
 
 def check(observed: Observed, path: Path) -> None:
-    """Raise `LibraryRefused` unless all three parts are the known ones."""
-    version, model, context = observed
+    """Raise `LibraryRefused` unless all parts are the known ones."""
+    version, model, context, projector = observed
     if version != KNOWN_VERSION:
         raise LibraryRefused(f"{path} is llama.cpp {version!r}; this release works with {KNOWN_VERSION!r} only")
-    for kind, seen, known in (("model", model, KNOWN_MODEL_DEFAULTS), ("context", context, KNOWN_CONTEXT_DEFAULTS)):
+    parts = (
+        ("model", model, KNOWN_MODEL_DEFAULTS),
+        ("context", context, KNOWN_CONTEXT_DEFAULTS),
+        ("projector", projector, KNOWN_PROJECTOR_DEFAULTS),
+    )
+    for kind, seen, known in parts:
         strange = [name for name in known if seen[name] != known[name]]
         if strange:
             raise LibraryRefused(
@@ -171,15 +198,17 @@ def check(observed: Observed, path: Path) -> None:
             )
 
 
-def _fields(struct: CData) -> dict[str, float | None]:
+def _fields(struct: CData) -> Defaults:
     return {name: _value(getattr(struct, name)) for name, _ in ffi.typeof(struct).fields}
 
 
-def _value(field: CData) -> float | None:
-    """A number as it is; a null pointer as None, any other pointer as its address."""
+def _value(field: CData) -> float | str | None:
+    """A number or text as it is; a null pointer as None, any other pointer as its address."""
     if isinstance(field, bool | int | float):
         return field
-    return None if field == ffi.NULL else int(ffi.cast("uintptr_t", field))
+    if field == ffi.NULL:
+        return None
+    return text_at(field) if ffi.typeof(field).cname == "char *" else int(ffi.cast("uintptr_t", field))
 
 
 def text_at(pointer: CData) -> str:

@@ -19,11 +19,17 @@ with 1,000. The default burns whole time slices, and beside another process a st
 
 
 def launch(
-    model_path: Path, name: str, settings: EngineSettings, *, cache_dir: Path | None = None, beside_others: bool = False
+    model_path: Path,
+    name: str,
+    settings: EngineSettings,
+    *,
+    projector_path: Path | None = None,
+    cache_dir: Path | None = None,
+    beside_others: bool = False,
 ) -> Launch:
     """How to start a worker for the GGUF file at `model_path`, known to clients as `name`. Raises `LibraryMissing`.
 
-    `beside_others`: other models answer meanwhile.
+    `projector_path`: what lets it see. `beside_others`: other models answer meanwhile.
     """
     starter = ("completionist.gently",) if beside_others else ()
     library = find_library(settings.library, cache_dir=cache_dir)
@@ -32,6 +38,7 @@ def launch(
         environment={"GOMP_SPINCOUNT": SPIN_COUNT, "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
         load=LoadModel(
             model_path=str(model_path),
+            projector_path=str(projector_path) if projector_path else None,
             name=name,
             library_path=str(library.path),
             library_description=library.description,

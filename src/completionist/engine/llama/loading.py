@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import msgspec
 
 from completionist.engine.base import ModelCard, StreamRange
 from completionist.engine.frames import LoadModel
@@ -16,8 +18,9 @@ from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.prefixes import PrefixCache
+from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.quota import free_memory_bytes
-from completionist.engine.llama.runner import Context, Footprint
+from completionist.engine.llama.runner import MAX_CALL_TOKENS, Context, Footprint
 from completionist.engine.llama.sizing import Shape, Wishes, shapes
 from completionist.engine.llama.streams import Streams
 
@@ -29,19 +32,33 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
     """Raises `LibraryRefused`, `ModelRefused`, `ContextRefused` or `OSError`, whose text is for the operator; a file may bring
     up other errors too. `on_abort`: see `Native`."""
     path, cache_dir = Path(order.model_path), Path(order.cache_dir)
-    with ThreadPoolExecutor(1) as pool:  # reading the whole file goes on beside loading it
-        digest = pool.submit(model_sha256, path, cache_dir)
+    with ThreadPoolExecutor(1) as pool:  # reading the whole files goes on beside loading them
+        digests = [pool.submit(model_sha256, one, cache_dir) for one in filter(None, (path, _projector_path(order)))]
         model = Model(Native(Path(order.library_path), on_abort), path)
+        projector = _projector(model, order)
         footprint = _probe(model, order)
         contexts = [_context(model, order, shape) for shape in _shapes(model, order, footprint)]
-        card = _card(order, model, contexts, footprint, digest.result())
+        card = _card(order, model, contexts, footprint, [digest.result() for digest in digests])
+    if projector is not None:
+        card = msgspec.structs.replace(card, sight=projector.sight)
     memory = Memory(
         [Streams(context) for context in contexts],
         PrefixCache(card.cache_bytes),
         window_tokens=model.window_tokens,
         checkpoints_only=model.memory_kind == "checkpoints_only",
     )
-    return Engine(model, memory, costs=_costs(order), max_waiting=order.max_waiting), card
+    return Engine(model, memory, costs=_costs(order), max_waiting=order.max_waiting, projector=projector), card
+
+
+def _projector_path(order: LoadModel) -> Path | None:
+    return Path(order.projector_path) if order.projector_path else None
+
+
+def _projector(model: Model, order: LoadModel) -> Projector | None:
+    """It encodes with half of the threads: the decode steps beside it keep the others."""
+    path = _projector_path(order)
+    threads = max(1, order.threads // 2)
+    return Projector(model, path, threads=threads, max_call_tokens=MAX_CALL_TOKENS) if path else None
 
 
 def _probe(model: Model, order: LoadModel) -> Footprint:
@@ -85,7 +102,9 @@ def _costs(order: LoadModel) -> Costs:
     return measured.costs if measured and measured.threads == order.threads else DEFAULT_COSTS
 
 
-def _card(order: LoadModel, model: Model, contexts: list[Context], footprint: Footprint, digest: str) -> ModelCard:
+def _card(
+    order: LoadModel, model: Model, contexts: list[Context], footprint: Footprint, digests: Sequence[str]
+) -> ModelCard:
     return ModelCard(
         name=order.name,
         description=model.description,
@@ -104,15 +123,15 @@ def _card(order: LoadModel, model: Model, contexts: list[Context], footprint: Fo
         bos_id=model.bos_id,
         specials=model.specials(),
         memory_kind=model.memory_kind,
-        fingerprint=_fingerprint(order, model, contexts, digest),
+        fingerprint=_fingerprint(order, model, contexts, digests),
         engine=f"{order.library_description}, {model.native.build()}",
     )
 
 
-def _fingerprint(order: LoadModel, model: Model, contexts: list[Context], digest: str) -> str:
+def _fingerprint(order: LoadModel, model: Model, contexts: list[Context], digests: Sequence[str]) -> str:
     """Everything that can change a logit or a draw (contract 13.6), in a fixed order."""
     parts = (
-        digest,
+        *digests,
         model.chat_template or "",
         order.library_description,
         model.native.build(),

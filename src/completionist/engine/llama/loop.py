@@ -28,11 +28,13 @@ from completionist.engine.base import (
 from completionist.engine.frames import Stats
 from completionist.engine.llama.answer import Writer
 from completionist.engine.llama.costs import Costs
+from completionist.engine.llama.encoding import Encoder, abandon
 from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, TooMuchWork
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.planner import Call, plan
 from completionist.engine.llama.preparing import Newcomer, Preparer
+from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed
 from completionist.engine.llama.sampler import Row
 from completionist.engine.llama.sequence import Request, Sequence
@@ -45,27 +47,33 @@ _QUIET_STEPS = 3
 class Engine:
     """All requests of one model. Single-threaded."""
 
-    def __init__(self, model: Model, memory: Memory, *, costs: Costs, max_waiting: int) -> None:
+    def __init__(
+        self, model: Model, memory: Memory, *, costs: Costs, max_waiting: int, projector: Projector | None = None
+    ) -> None:
         self._model = model
         self._memory = memory
         self._costs = costs
         self._writer = Writer(model, capacity_tokens=memory.capacity_tokens, can_take_back=memory.can_take_back)
-        self._preparer = Preparer(model, capacity_tokens=memory.capacity_tokens)
+        self._preparer = Preparer(model, projector, capacity_tokens=memory.capacity_tokens)
+        self._encoder = Encoder(projector)
         self._newcomers: dict[int, Newcomer] = {}
         self._requests: dict[int, Request] = {}
         self._waiting = WaitingRoom(max_waiting)
         self._events: list[tuple[int, TokenEvent]] = []
         self._n_quiet_steps = 0
+        self._is_stalled = False  # nothing was evaluated in the last step, and nobody has come, begun or gone since
         self._n_steps = self._n_prompt_tokens = self._n_cached_tokens = self._n_generated_tokens = 0
 
     @property
     def must_wait(self) -> bool:
         """All there is to do is being done on other threads, which call what `rouse_by` was given when they are done."""
-        return not self._requests and not any(newcomer.has_news for newcomer in self._newcomers.values())
+        running = self._memory.running() if self._is_stalled else []
+        is_blind = bool(running) and all(one.is_blind for one in running)
+        return (is_blind or not self._requests) and not any(newcomer.has_news for newcomer in self._newcomers.values())
 
     def rouse_by(self, wake: Callable[[], None]) -> None:
         """`wake` ends a wait of the thread that steps; other threads call it."""
-        self._preparer.wake = wake
+        self._preparer.wake = self._encoder.wake = wake
 
     def submit(self, request_id: int, prompt: Prompt) -> None:
         """Take a request on, or fail it."""
@@ -96,14 +104,16 @@ class Engine:
             self._accept(newcomer)
 
     def _length_fault(self, newcomer: Newcomer) -> Fault | None:
-        n_tokens = len(newcomer.texts.result().prompt)
+        n_tokens = len(newcomer.texts.result().prompt.tokens)
         has_room = n_tokens < self._memory.capacity_tokens
         return None if has_room else PromptTooLong(n_tokens, self._memory.capacity_tokens)
 
     def _accept(self, newcomer: Newcomer) -> None:
         del self._newcomers[newcomer.id]
+        self._is_stalled = False
         self._requests[newcomer.id] = request = newcomer.request(self._memory.capacity_tokens)
-        self._events.append((request.id, Accepted(len(request.tokens))))
+        n_picture_tokens = newcomer.texts.result().prompt.n_picture_tokens
+        self._events.append((request.id, Accepted(len(request.tokens), n_picture_tokens)))
         self._waiting.add(request)
 
     def _refuse(self, request_id: int, fault: Fault) -> None:
@@ -127,14 +137,18 @@ class Engine:
 
     def step(self) -> None:
         """One decode step: every generating choice gets a token, prompts under way a chunk."""
+        self._is_stalled = True
         self._welcome()
         self._n_quiet_steps = 0 if self._waiting else self._n_quiet_steps + 1
         self._memory.arrange(is_quiet=self._n_quiet_steps > _QUIET_STEPS)
         self._admit()
-        holders = [pool.holders() for pool in self._memory.pools]
+        self._see()
+        holders = [[one for one in pool.holders() if not one.is_blind] for pool in self._memory.pools]
         self._propose(holders)
-        for call in plan(holders, self._costs, MAX_CALL_TOKENS):
+        calls = plan(holders, self._costs, MAX_CALL_TOKENS)
+        for call in calls:
             self._run(call)
+        self._is_stalled &= not calls
         self._n_steps += 1
         if not self._requests:
             self._memory.check()
@@ -142,6 +156,16 @@ class Engine:
     def tidy(self) -> None:
         """For want of anything else to do: let go of what is too old to be kept."""
         self._memory.expire()
+
+    def _see(self) -> None:
+        """Have pictures encoded that no cache had; a request whose picture cannot be is over."""
+        for sequence in self._memory.running():
+            for picture in sequence.request.pictures if sequence.is_prefilling else ():
+                if picture.end > sequence.n_cells:
+                    self._encoder.ask_for(picture)
+                if picture.rows is not None and picture.rows.done() and (error := picture.rows.exception()):
+                    self._fail(sequence.request, WorkerFault(f"a picture cannot be encoded: {error}"))
+                    break
 
     def _propose(self, holders: list[list[Sequence]]) -> None:
         for pool in holders:
@@ -182,6 +206,7 @@ class Engine:
             self._start_choice(request)
 
     def _start_choice(self, request: Request) -> None:
+        self._is_stalled = False
         sequence = request.start()
         if not request.choices_waiting:
             self._waiting.discard(request)
@@ -260,11 +285,13 @@ class Engine:
         del self._requests[request.id]
         self._waiting.discard(request)
         request.choices_waiting.clear()
+        abandon(request.pictures)
         for sequence in list(request.running):
             self._free(sequence, keep=keep)
 
     def _free(self, sequence: Sequence, *, keep: bool = True) -> None:
         """`keep`: what the stream holds is right, and may serve other prompts."""
         sequence.request.running.remove(sequence)
+        self._is_stalled = False
         self._waiting.sees(sequence.request.account, time.monotonic())
         self._memory.free(sequence, keep=keep)

@@ -154,19 +154,19 @@ class Model:
                 return bytes(ffi.buffer(buffer, length))
             size = -length
 
-    def tokenise(self, segments: tuple[Segment, ...]) -> tuple[list[int], list[int]]:
-        """Token ids of a prompt, and how many of them lie wholly before each breakpoint, ascending.
+    def tokenise(self, segments: Sequence[Segment], *, is_start: bool = True) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt, or of its continuation, and how many of them lie wholly before each breakpoint, ascending.
 
-        Text is tokenised with special tokens off; the BOS is put in front where it is wanted.
+        Text is tokenised with special tokens off; the BOS is put in front where it is wanted. Slots of pictures take nothing.
         """
         tokens: list[int] = []
         breakpoints: list[int] = []
-        if self.bos_id is not None and segments[:1] != (ControlToken(self.bos_id),):
+        if is_start and self.bos_id is not None and tuple(segments[:1]) != (ControlToken(self.bos_id),):
             tokens.append(self.bos_id)
         for segment in segments:
             if isinstance(segment, ControlToken):
                 tokens.append(segment.id)
-            else:
+            elif isinstance(segment, PlainText):
                 added = self._tokenise_text(segment.text.encode())
                 breakpoints += [len(tokens) + n for n in self._tokens_before(segment, added)]
                 tokens += added

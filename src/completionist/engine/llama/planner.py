@@ -9,7 +9,8 @@ A prompt beside decodes may lengthen the step by a share of what these take, by 
 its context grows. Every prompt under way brings that allowance. The one that came first is sure of its own, the rest goes
 to whichever is nearest to its first token: short prompts do not queue behind a long one, and it does not starve.
 
-A chunk has a call of its own: the library would cut a mixed batch into the same evaluations.
+A chunk has a call of its own: the library would cut a mixed batch into the same evaluations. It ends where a picture begins
+or ends, and a picture whose rows see each other both ways is one chunk.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ Call = list[Span]
 
 
 def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int) -> list[Call]:
-    """Calls for one step. Each pool lists its sequences by ascending stream id; a call stays within one pool and has at
-    most `max_call_tokens` rows.
+    """Calls for one step. Each pool lists the sequences that can go on, by ascending stream id; a call stays within one pool
+    and has at most `max_call_tokens` rows.
     """
     calls: list[Call] = []
     pools = list(pools)
@@ -126,7 +127,7 @@ def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_toke
     if not prefilling:
         return []
     first, *others = sorted(prefilling, key=_age)
-    n_least = min(first.n_pending, MIN_CHUNK_TOKENS)
+    n_least = min(first.n_in_call, MIN_CHUNK_TOKENS)
     n_first = max(n_least, _rows(first, costs, budget_ms / len(prefilling), max_tokens // len(prefilling)))
     calls = []
     for sequence in sorted(others, key=_nearness):
@@ -137,14 +138,22 @@ def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_toke
             budget_ms -= _chunk_ms(sequence, n_tokens, costs)
             max_tokens -= n_tokens
     n_first = max(n_first, _rows(first, costs, budget_ms, max_tokens))
+    if _is_whole(first):
+        n_first = first.n_in_call
     return [[Span(first, n_first)], *calls]
 
 
 def _rows(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -> int:
     """The next chunk of a prompt: what fits, or 0 where that is neither its end nor worth a call."""
     fitting = min(float(max_tokens), costs.rows_within(budget_ms, attended(sequence.n_cells + MIN_CHUNK_TOKENS)))
-    n_tokens = min(sequence.n_pending, int(fitting))
-    return n_tokens if n_tokens >= min(MIN_CHUNK_TOKENS, sequence.n_pending) else 0
+    n_next = sequence.n_in_call
+    n_tokens = min(n_next, int(fitting))
+    return n_tokens if n_tokens >= (n_next if _is_whole(sequence) else min(MIN_CHUNK_TOKENS, n_next)) else 0
+
+
+def _is_whole(sequence: Sequence) -> bool:
+    """A picture comes next that is evaluated in one call or not at all."""
+    return sequence.picture is not None and sequence.picture.is_whole
 
 
 def _chunk_ms(sequence: Sequence, n_tokens: int, costs: Costs) -> float:

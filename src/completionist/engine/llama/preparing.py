@@ -1,7 +1,7 @@
 """What a request needs before it can have a stream: its tokens, and its compiled grammar where it has one.
 
-An ordinary prompt is tokenised at once. A long one takes longer than a step, and a grammar may take a second, so these
-are done on threads, while everything else goes on; `wake` is called from them when something is done.
+An ordinary prompt is tokenised at once. A long one or one with pictures takes longer than a step, and a grammar may take a
+second, so these are done on threads, while everything else goes on; `wake` is called from them when something is done.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from completionist.engine.base import (
 from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, Grammars, Matcher
 from completionist.engine.llama.model import Model
+from completionist.engine.llama.projector import Projector
+from completionist.engine.llama.prompting import Laid, lay
 from completionist.engine.llama.sequence import Request
 from completionist.engine.llama.thinking import within
 
@@ -35,8 +37,7 @@ _AT_ONCE_CHARACTERS = 8_000
 class Texts:
     """All texts of a prompt, as tokens."""
 
-    prompt: list[int]
-    breakpoints: tuple[int, ...]
+    prompt: Laid
     prediction: list[int]
     closing: list[int]
     """What ends the thinking when its budget is used up."""
@@ -76,18 +77,19 @@ class Newcomer:
     def request(self, capacity_tokens: int) -> Request:
         """What goes on to wait for a stream, which holds `capacity_tokens`; everything must be ready and right."""
         prompt, texts = self.prompt, self.texts.result()
-        room_tokens = min(capacity_tokens - len(texts.prompt), prompt.max_tokens or capacity_tokens)
+        room_tokens = min(capacity_tokens - len(texts.prompt.tokens), prompt.max_tokens or capacity_tokens)
         return Request(
             id=self.id,
             project=prompt.project,
             key=prompt.key,
             tier=prompt.tier,
             arrived_s=self.arrived_s,
-            tokens=texts.prompt,
+            tokens=texts.prompt.tokens,
+            pictures=texts.prompt.pictures,
             sampling=prompt.sampling,
             max_tokens=prompt.max_tokens,
             choices_waiting=list(range(prompt.n)),
-            keeping=Keeping(prompt.caching, texts.breakpoints),
+            keeping=Keeping(prompt.caching, texts.prompt.breakpoints),
             grammar=self.grammar.result() if self.grammar else None,
             prediction=texts.prediction,
             thinking=within(prompt.thinking, room_tokens) if prompt.thinking else None,
@@ -102,9 +104,10 @@ class Newcomer:
 class Preparer:
     """Prepares requests of one model, texts in the order in which they came."""
 
-    def __init__(self, model: Model, *, capacity_tokens: int) -> None:
+    def __init__(self, model: Model, projector: Projector | None, *, capacity_tokens: int) -> None:
         self.wake: Callable[[], None] = _nobody_sleeps
         self._model = model
+        self._projector = projector
         self._capacity_tokens = capacity_tokens
         self._tokenising = ThreadPoolExecutor(1, "tokenising")
         self._reading = ThreadPoolExecutor(1, "vocabulary")
@@ -128,7 +131,7 @@ class Preparer:
             future.add_done_callback(lambda _: self.wake())
 
     def _texts(self, prompt: Prompt) -> Future[Texts]:
-        if _n_characters(prompt.segments) + len(prompt.prediction or "") > _AT_ONCE_CHARACTERS:
+        if prompt.pictures or _n_characters(prompt.segments) + len(prompt.prediction or "") > _AT_ONCE_CHARACTERS:
             return self._tokenising.submit(self._tokenise, prompt)
         done: Future[Texts] = Future()
         done.set_result(self._tokenise(prompt))
@@ -136,16 +139,16 @@ class Preparer:
 
     def _tokenise(self, prompt: Prompt) -> Texts:
         closing = prompt.thinking.closing if prompt.thinking else ()
-        tokens, breakpoints = self._model.tokenise(prompt.segments)
         return Texts(
-            prompt=tokens,
-            breakpoints=tuple(breakpoints),
+            prompt=lay(prompt, self._model, self._projector),
             prediction=self._model.tokens_of(prompt.prediction or "")[: self._capacity_tokens],
             closing=[token for segment in closing for token in self._tokens(segment)],
         )
 
     def _tokens(self, segment: Segment) -> list[int]:
-        return [segment.id] if isinstance(segment, ControlToken) else self._model.tokens_of(segment.text)
+        if isinstance(segment, PlainText):
+            return self._model.tokens_of(segment.text)
+        return [segment.id] if isinstance(segment, ControlToken) else []
 
     def _matcher(self, spec: GrammarSpec) -> Future[Matcher]:
         """The first grammar has the vocabulary read before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from completionist.engine.base import ControlToken, ThinkingBudget
+from completionist.engine.base import ControlToken, PlainText, ThinkingBudget
 
 _MAX_SHARE = 0.75
 """Of the room for the answer (contract 13.2)."""
@@ -19,7 +19,7 @@ class ThinkingWatch:
     def __init__(self, budget: ThinkingBudget, closing: list[int]) -> None:
         """`closing` is the budget's marker as tokens."""
         controls = [segment.id for segment in budget.closing if isinstance(segment, ControlToken)]
-        texts = [segment.text for segment in budget.closing if not isinstance(segment, ControlToken)]
+        texts = [segment.text for segment in budget.closing if isinstance(segment, PlainText)]
         self._closing = closing
         self._token = controls[-1] if controls else None
         self._text = "".join(texts).strip().encode()
