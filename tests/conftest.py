@@ -12,6 +12,7 @@ import hypothesis
 import openai
 import pytest
 
+from completionist.settings import DEFAULT_MODEL
 from tests.support.examples import examples
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.real import running_model
@@ -47,7 +48,8 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def real_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the one server with the 135M model is, for all tests that ask it."""
-    with running_model(tmp_path_factory.mktemp("real") / "log") as url:
+    judge = f'[moderation]\nmodel = "{DEFAULT_MODEL}"\ntimeout_s = 50\n'
+    with running_model(tmp_path_factory.mktemp("real") / "log", options=judge) as url:
         yield url
 
 

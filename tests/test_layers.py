@@ -24,6 +24,7 @@ RANKS = {
     "completionist.remote": 4,
     "completionist.media": 4,
     "completionist.models": 4,
+    "completionist.moderation": 4,
     "completionist.search": 4,
     "completionist.store.sql": 4,
     "completionist.engine.llama": 4,

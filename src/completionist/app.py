@@ -27,6 +27,7 @@ from completionist.api.server import Server, bind
 from completionist.api.services import Services
 from completionist.chat.attached import Attachments
 from completionist.chat.deltas import ChatBackend
+from completionist.chat.moderate import Moderator
 from completionist.chat.search import SearchProvider
 from completionist.chat.service import Backends, ChatService, Served, Stages
 from completionist.engine.base import ModelCard
@@ -45,9 +46,10 @@ from completionist.media.workers import Media
 from completionist.metrics import Metrics
 from completionist.models.hearing import hearing_directory, hearing_models
 from completionist.models.speech import speech_directory, speech_model
+from completionist.moderation.judge import ModelJudge
 from completionist.registry.registry import Found, Registry
 from completionist.search.provider import IndexSearch
-from completionist.settings import ServerSettings, Settings, is_loopback
+from completionist.settings import ModerationSettings, ServerSettings, Settings, is_loopback
 from completionist.stock import Stock, scripted, started
 from completionist.store.access import AccessBook
 from completionist.store.directory import FileDirectory
@@ -99,6 +101,15 @@ class PublicWithoutKey(OperatorError):
             f"refusing to listen on {host} without an API key: make one with 'completionist keys create' or add [[keys]], "
             "bind to 127.0.0.1, or put a proxy that authenticates in front of a loopback bind"
         )
+
+
+class NoModerationKey(OperatorError):
+    """The key of the moderation endpoint is not where the settings say."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"moderation.key_env names the environment variable {name}, which is not set")
 
 
 class Books(AccessBook, UsageBook, VoiceBook, Protocol):
@@ -153,6 +164,7 @@ def wire(
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
     attachments = Attachments(files, store, media, settings.documents)
+    moderator = open_moderator(settings.moderation, backends)
     ledger = Ledger(books)
     metrics.watch_store(store)
 
@@ -168,7 +180,7 @@ def wire(
             backends,
             store,
             settings.store,
-            Stages(attachments, media, books),
+            Stages(attachments, media, books, moderator),
             queue_requests=settings.engine.queue_requests,
         ),
         decoder=Decoder(reading),
@@ -181,6 +193,7 @@ def wire(
         limiter=Limiter(settings.limits, ledger.months),
         media=media,
         metrics=metrics,
+        moderator=moderator,
         settings=settings.server,
         store=store,
         tracer=tracer,
@@ -216,6 +229,18 @@ def search_provider(settings: Settings) -> SearchProvider | None:
 def index_file(settings: Settings) -> Path:
     """Where the documents are that can be searched."""
     return (settings.search.index or data_directory() / "documents.db").expanduser()
+
+
+def open_moderator(settings: ModerationSettings, backends: Backends) -> Moderator | None:
+    """What judges texts; None: nothing does. Raises `NoModerationKey`."""
+    if settings.url is not None:
+        from completionist.moderation.endpoint import Endpoint  # noqa: PLC0415 - an HTTP client that most servers do without
+
+        key = os.environ.get(settings.key_env) if settings.key_env else None
+        if settings.key_env and not key:
+            raise NoModerationKey(settings.key_env)
+        return Endpoint(settings.url, settings, key)
+    return ModelJudge(backends, settings.model, settings) if settings.model else None
 
 
 def hearing_model(settings: Settings) -> Path | None:
@@ -287,6 +312,8 @@ async def _serve(
         parts.push_async_callback(asyncio.to_thread, services.decoder.close)
         parts.push_async_callback(services.files.close)
         parts.push_async_callback(services.media.close)
+        if services.moderator is not None:
+            parts.push_async_callback(services.moderator.close)
         services.files.start()
         await services.keyring.start()
         parts.push_async_callback(services.keyring.close)

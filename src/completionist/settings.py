@@ -279,6 +279,40 @@ class SearchSettings(Section):
         return self
 
 
+class ModerationSettings(Section):
+    """What judges input and output where requests ask for it: an endpoint, or a model of this server; by default nothing."""
+
+    url: Annotated[str, StringConstraints(pattern=re.compile(r"^https?://"))] | None = None
+    """The base of an OpenAI-compatible API; `/moderations` is what is asked there."""
+    key_env: Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$"))] | None = None
+    """The environment variable that holds its key; None: it wants none."""
+    model: str | None = None
+    """With `url`: the model to ask for there, None: the one that the request names. Without: the model here that judges."""
+    names: tuple[str, ...] = ("omni-moderation-latest",)
+    """What requests may call it."""
+    threshold: float = Field(default=0.7, gt=0, le=1)
+    """From which score on a model of this server flags a text; an endpoint has its own."""
+    on_failure: Literal["block", "pass"] = "block"
+    """What becomes of a text that was to be blocked where it is flagged, and could not be judged."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """For one text."""
+    max_characters: int = Field(default=200_000, ge=1)
+    """Of one text."""
+    max_response_bytes: int = Field(default=2**18, ge=1024)
+    """Of an endpoint's answer."""
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """`names`, and the model's own."""
+        return tuple(dict.fromkeys([*self.names, *([self.model] if self.model else [])]))
+
+    @model_validator(mode="after")
+    def _keys_are_for_endpoints(self) -> ModerationSettings:
+        if self.key_env is not None and self.url is None:
+            raise ValueError("key_env is the key of an endpoint: it needs url")
+        return self
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -326,6 +360,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     images: ImageSettings = ImageSettings()
     search: SearchSettings = SearchSettings()
+    moderation: ModerationSettings = ModerationSettings()
     log: LogSettings = LogSettings()
     keys: tuple[KeySettings, ...] = ()
 

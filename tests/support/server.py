@@ -161,6 +161,8 @@ class RunningServer:
         await self.engine.close()
         await self.services.files.close()
         await self.services.media.close()
+        if self.services.moderator is not None:
+            await self.services.moderator.close()
         await self.services.keyring.close()
         await self.services.ledger.close()
         await self.store.close()

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from completionist.chat.check import NOT_BUILT
 from completionist.chat.check import check as check_request
+from completionist.chat.moderate import Moderator
 from completionist.chat.search import Query, Source
 from completionist.engine.base import ModelCard
 from completionist.errors import APIError
 from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
 from completionist.settings import DocumentSettings, ImageSettings
-from completionist.types.request import FIELDS, ChatRequest
+from completionist.types.caller import Caller
+from completionist.types.moderation import ModerationResult
+from completionist.types.request import ChatRequest
 from tests.support.eyes import Eyes
 from tests.support.humming import Humming
 from tests.support.parrot import Parrot
@@ -59,6 +61,23 @@ class Finder:
         """Nothing to end."""
 
 
+class Judge:
+    """A `Moderator` that is never asked."""
+
+    missing: str | None = None
+    names = ("judge",)
+    fails_open = False
+
+    async def judge(self, text: str, name: str, caller: Caller) -> ModerationResult:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+JUDGE = Judge()
+
+
 class Media:
     documents = WorkerReader(DocumentSettings())
     sight = WorkerDecoder(ImageSettings())
@@ -77,9 +96,11 @@ def check(
     speaker: Humming = HUMMING,
     listener: Parrot = PARROT,
     pictures: Eyes = EYES,
+    moderator: Moderator | None = JUDGE,
     card: ModelCard = CARD,
 ) -> None:
-    check_request(read(sent), card, can_think=can_think, senses=Media(speaker, listener, pictures))
+    senses = Media(speaker, listener, pictures)
+    check_request(read(sent), card, can_think=can_think, senses=senses, moderator=moderator)
 
 
 def refusal(sent: dict[str, Any], speaker: Humming = HUMMING) -> Refusal:
@@ -94,14 +115,22 @@ def unsupported(param: str, reason: str = "") -> Refusal:
     return Refusal("unsupported_parameter", param, f"{text} {reason}" if reason else text)
 
 
-ASKS: list[tuple[str, dict[str, Any], str]] = [
-    ("moderation", {"moderation": {"model": "m"}}, "No classifier is configured."),
-]
+@pytest.mark.parametrize(
+    ("missing", "reason"), [(None, "No classifier is configured."), ("The judge is not in.", "The judge is not in.")]
+)
+def test_moderation_needs_what_moderates(missing: str | None, reason: str) -> None:
+    away = Judge()
+    away.missing = missing
+    with pytest.raises(APIError) as caught:
+        check(body(moderation={"model": "judge"}), moderator=away if missing else None)
+    assert Refusal(caught.value.error_code, caught.value.param, caught.value.message) == unsupported(
+        "moderation", reason
+    )
 
 
-@pytest.mark.parametrize(("field", "fields", "reason"), ASKS)
-def test_what_asks_for_something_unbuilt_is_refused(field: str, fields: dict[str, Any], reason: str) -> None:
-    assert refusal({**body(), **fields}) == unsupported(field, reason)
+def test_what_moderates_has_a_name() -> None:
+    text = "Invalid value: 'm'. Supported values are: 'judge'."
+    assert refusal(body(moderation={"model": "m"})) == Refusal("invalid_value", "moderation.model", text)
 
 
 def test_a_prediction_needs_a_memory_that_can_go_back() -> None:
@@ -112,22 +141,15 @@ def test_a_prediction_needs_a_memory_that_can_go_back() -> None:
     assert (caught.value.error_code, caught.value.param) == ("unsupported_parameter", "prediction")
 
 
-def test_every_row_has_a_case_and_follows_the_order_of_checks() -> None:
-    order = [field.name for field in FIELDS]
-    rows = [row.field for row in NOT_BUILT]
-    assert rows == sorted(rows, key=order.index)
-    assert {field for field, _, _ in ASKS} == set(rows)
-
-
 def test_a_search_that_is_missing_is_refused_with_what_is_missing() -> None:
     media, sent = Media(HUMMING, PARROT, EYES), read(body(web_search_options={}))
-    check_request(sent, CARD, can_think=False, senses=media)
+    check_request(sent, CARD, can_think=False, senses=media, moderator=None)
     for search, reason in ((None, "No search provider is configured."), (Finder(), "Nothing is found.")):
         media.search = search
         if search is not None:
             search.missing = reason
         with pytest.raises(APIError) as caught:
-            check_request(sent, CARD, can_think=False, senses=media)
+            check_request(sent, CARD, can_think=False, senses=media, moderator=None)
         found = Refusal(caught.value.error_code, caught.value.param, caught.value.message)
         assert found == unsupported("web_search_options", reason)
 
@@ -172,6 +194,7 @@ BUILT: dict[str, Any] = {
     "prompt_cache_retention": "24h",
     "verbosity": "low",
     "store": True,
+    "moderation": {"model": "judge"},
 }
 # Only ever come with a field that is refused, or with `stream`.
 ATTACHED = {"function_call", "tool_choice", "parallel_tool_calls", "top_logprobs", "stream_options"}
@@ -190,7 +213,7 @@ def test_effort_is_for_models_that_can_think(effort: str) -> None:
 
 
 def test_no_field_is_left_out() -> None:
-    listed = {*SILENT, *BUILT, *ATTACHED, *(row.field for row in NOT_BUILT), "model", "messages"}
+    listed = {*SILENT, *BUILT, *ATTACHED, "model", "messages"}
     assert listed == set(ChatRequest.__struct_fields__)
 
 

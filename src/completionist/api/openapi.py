@@ -183,6 +183,8 @@ class _Components:
         if origin in (tuple, list):
             items = get_args(hint)
             return {"type": "array", "items": self.of(items[0])} if items else {"type": "array", "maxItems": 0}
+        if origin is Mapping:
+            return {"type": "object", "additionalProperties": self.of(get_args(hint)[1])}
         if hint in _SCALARS:
             return _SCALARS[hint]
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):

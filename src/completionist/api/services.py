@@ -40,6 +40,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     limiter: Limiter
     media: Closable
     metrics: Metrics
+    moderator: Closable | None
     settings: ServerSettings
     file_settings: FileSettings
     store: CompletionStore

@@ -1,18 +1,15 @@
 """The last step of the order of checks (contract 2.3): what this model and this installation do with legal values.
 
-Nothing is accepted and then ignored: what is not built is refused, with `param` naming it, unless it asks for nothing.
-Four fields are in no table because what they do does not show in the answer: `user` and `safety_identifier` name the end
-user to the operator, in the access log (2.6), `store` keeps the answer, if the operator lets it (`chat.service`), and
-`metadata` is kept with it, so that without `store` there is nothing to keep it with (2.5). `audio` only says how speech
-would be made; `modalities` asks for it (2.5).
+Nothing is accepted and then ignored: what an installation lacks is refused, with `param` naming it. What some fields do does
+not show in the answer: `user` and `safety_identifier` name the end user to the operator, in the access log (2.6), `store`
+keeps the answer, if the operator lets it (`chat.service`), and `metadata` is kept with it, so that without `store` there is
+nothing to keep it with (2.5). `audio` only says how speech would be made; `modalities` asks for it (2.5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 from completionist.chat.gate import check_profile
+from completionist.chat.moderate import Moderator
 from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.search import SearchProvider
 from completionist.chat.senses import Senses
@@ -25,44 +22,27 @@ from completionist.types.refusals import InvalidLogitBiasKey, UnsupportedContent
 from completionist.types.request import ChatRequest
 
 
-class Row(NamedTuple):
-    """A documented field that has no effect here. `reason` is the sentence of section 13.1, where it names one."""
-
-    field: str
-    asks_nothing: Callable[[Any], bool]
-    reason: str = ""
-
-
-def _only(*values: object) -> Callable[[Any], bool]:
-    return lambda value: value in values
-
-
-NOT_BUILT = (
-    # A row goes when its field gets its effect. In the order of section 2.3; null never asks for anything.
-    Row("moderation", _only(), "No classifier is configured."),
-)
-
-
-def check(request: ChatRequest, card: ModelCard, profile: Profile = OPEN, *, can_think: bool, senses: Senses) -> None:
+def check(
+    request: ChatRequest,
+    card: ModelCard,
+    profile: Profile = OPEN,
+    *,
+    can_think: bool,
+    senses: Senses,
+    moderator: Moderator | None,
+) -> None:
     """Raise the first refusal, a subclass of `InvalidRequest`; otherwise every field of `request` has its effect."""
     check_profile(request, profile)
     for i, message in enumerate(request.messages):
         _check_message(i, message, card, senses)
     _check_token_ids(request, card)
     _check_speech(request, senses.speaker)
-    _check_rows(request)
+    _check_moderation(request, moderator)
     _check_search(request, senses.search)
     if request.prediction is not None and card.memory_kind == "checkpoints_only":
         raise UnsupportedParameter("prediction", "Its memory cannot go back, which verifying needs.")
     if request.reasoning_effort not in (None, "none") and not can_think:
         raise UnsupportedValue("reasoning_effort", f"'{request.reasoning_effort}'", ("none",))
-
-
-def _check_rows(request: ChatRequest) -> None:
-    for row in NOT_BUILT:
-        sent = getattr(request, row.field)
-        if sent is not None and not row.asks_nothing(sent):
-            raise UnsupportedParameter(row.field, row.reason)
 
 
 def _check_search(request: ChatRequest, provider: SearchProvider | None) -> None:
@@ -109,6 +89,18 @@ def _check_speech(request: ChatRequest, speaker: Speaker) -> None:
         raise InvalidValue("audio.voice", voice, speaker.voices)
     if request.audio.format not in speaker.formats:
         raise UnsupportedValue("audio.format", f"'{request.audio.format}'", speaker.formats)
+
+
+def _check_moderation(request: ChatRequest, moderator: Moderator | None) -> None:
+    """Sections 8.10 and 13.1."""
+    if request.moderation is None:
+        return
+    if moderator is None:
+        raise UnsupportedParameter("moderation", "No classifier is configured.")
+    if moderator.missing is not None:
+        raise UnsupportedParameter("moderation", moderator.missing)
+    if request.moderation.model not in moderator.names:
+        raise InvalidValue("moderation.model", request.moderation.model, moderator.names)
 
 
 def _check_token_ids(request: ChatRequest, card: ModelCard) -> None:

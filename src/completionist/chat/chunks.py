@@ -8,6 +8,7 @@ Spoken      {"index":0,"delta":{"content":null,"audio":{"id":"audio_…","transc
 Sound       {"index":0,"delta":{"audio":{"data":"…"}},…}
 Closed      {"index":0,"delta":{},…,"finish_reason":"stop"}           with "annotations" in the delta where there are any
 Expiry      {"index":0,"delta":{"audio":{"expires_at":1790003600}}}
+Judged      "choices":[],"moderation":{…}
 Totals      "choices":[],"usage":{…}                            only with `include_usage`
 
 Where an answer may begin with a call, the opening chunk waits for what comes first, and a call comes with it.
@@ -27,6 +28,7 @@ from completionist.chat.deltas import (
     Closed,
     Delta,
     Expiry,
+    Judged,
     Opened,
     Reasoning,
     Sound,
@@ -48,6 +50,7 @@ from completionist.types.completion import (
     ToolCallDelta,
     Usage,
 )
+from completionist.types.moderation import CompletionModeration
 
 Content = Text | Reasoning | CallOpened | CallText | Spoken | Sound
 
@@ -92,7 +95,7 @@ class Chunks:
         """Choices that have only thought so far: whether words or a call follow is not known."""
         self._calls: dict[int, _Call] = {}
         self._n_calls: Counter[int] = Counter()
-        self._opening = _ENCODER.encode(self._chunk(UNSET, UNSET)).removesuffix(b"]}")
+        self._opening = _ENCODER.encode(self._chunk()).removesuffix(b"]}")
         self._closing = (b'],"usage":null' if include_usage else b"]") + (
             b',"obfuscation":"' if include_obfuscation else b"}"
         )
@@ -107,7 +110,9 @@ class Chunks:
 
     def _written(self, delta: Delta) -> list[bytes]:
         if isinstance(delta, Totals):
-            return [self._usage_chunk(delta.usage)] if self._include_usage else []
+            return [self._last(usage=delta.usage)] if self._include_usage else []
+        if isinstance(delta, Judged):
+            return [self._last(usage=None if self._include_usage else UNSET, moderation=delta.moderation)]
         if delta.index in self._opened:
             return [*self._missing(delta), self._content(delta)]
         self._opened.add(delta.index)
@@ -191,10 +196,18 @@ class Chunks:
         n_missing = -(len(encoded) + 2) % _OBFUSCATION_MODULUS_BYTES
         return b'%b%b"}' % (encoded, self._filler[start : start + n_missing])
 
-    def _usage_chunk(self, usage: Usage) -> bytes:
-        return _ENCODER.encode(self._chunk(usage, "" if self._include_obfuscation else UNSET))
+    def _last(self, *, usage: Usage | UnsetType | None, moderation: CompletionModeration | UnsetType = UNSET) -> bytes:
+        """A chunk behind those of all choices."""
+        obfuscation = "" if self._include_obfuscation else UNSET
+        return _ENCODER.encode(self._chunk(usage=usage, moderation=moderation, obfuscation=obfuscation))
 
-    def _chunk(self, usage: Usage | UnsetType, obfuscation: str | UnsetType) -> Chunk:
+    def _chunk(
+        self,
+        *,
+        usage: Usage | UnsetType | None = UNSET,
+        moderation: CompletionModeration | UnsetType = UNSET,
+        obfuscation: str | UnsetType = UNSET,
+    ) -> Chunk:
         head = self._head
         return Chunk(
             id=head.id,
@@ -204,6 +217,7 @@ class Chunks:
             system_fingerprint=head.system_fingerprint,
             choices=(),
             usage=usage,
+            moderation=moderation,
             obfuscation=obfuscation,
         )
 

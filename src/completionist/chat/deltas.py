@@ -16,6 +16,7 @@ import msgspec
 from completionist.engine.base import ModelCard
 from completionist.types.caller import Caller
 from completionist.types.completion import Annotation, FinishReason, TokenLogprob, Usage
+from completionist.types.moderation import CompletionModeration
 from completionist.types.request import ChatRequest
 
 
@@ -95,13 +96,19 @@ class Closed(msgspec.Struct, frozen=True):
     """Of the text that the choice has said."""
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """What input and output were found to be, where that was asked; behind all choices, before the totals."""
+
+    moderation: CompletionModeration
+
+
 class Totals(msgspec.Struct, frozen=True):
     """The last delta of an answer."""
 
     usage: Usage
 
 
-Delta = Opened | Text | Reasoning | CallOpened | CallText | Spoken | Sound | Closed | Expiry | Totals
+Delta = Opened | Text | Reasoning | CallOpened | CallText | Spoken | Sound | Closed | Expiry | Judged | Totals
 
 
 class Times(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from completionist.chat.deltas import (
     Closed,
     Delta,
     Expiry,
+    Judged,
     Opened,
     Reasoning,
     Sound,
@@ -29,6 +30,7 @@ from completionist.types.completion import (
     TokenLogprob,
     Usage,
 )
+from completionist.types.moderation import CompletionModeration
 from completionist.types.tools import CalledCustom, CalledFunction, CustomToolCall, FunctionToolCall, ToolCall
 
 
@@ -50,6 +52,7 @@ class Folder:
         self._has_logprobs = has_logprobs
         self._choices: list[_OpenChoice] = []
         self._usage: Usage | None = None
+        self._moderation: CompletionModeration | UnsetType = UNSET
 
     def add(self, delta: Delta) -> None:
         """Deltas come in the order that `chat.deltas` promises."""
@@ -61,6 +64,8 @@ class Folder:
             case Closed():
                 self._choices[delta.index].finish_reason = delta.finish_reason
                 self._choices[delta.index].annotations = delta.annotations
+            case Judged():
+                self._moderation = delta.moderation
             case Totals():
                 self._usage = delta.usage
 
@@ -74,6 +79,7 @@ class Folder:
             model=self._head.model,
             choices=tuple(self._choice(index, choice) for index, choice in enumerate(self._choices)),
             usage=self._usage,
+            moderation=self._moderation,
             service_tier=self._head.service_tier,
             system_fingerprint=self._head.system_fingerprint,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from completionist.chat.deltas import Delta, Opened, Totals
+from completionist.chat.deltas import Delta, Judged, Opened, Totals
 
 
 class InOrder:
@@ -22,7 +22,7 @@ class InOrder:
         """What may be written now. `Opened` is not among it: the first of a choice's other deltas opens it."""
         if isinstance(delta, Opened):
             return []
-        if isinstance(delta, Totals) or delta.index < self._n_open:
+        if isinstance(delta, Judged | Totals) or delta.index < self._n_open:
             return [delta]
         self._held[delta.index].append(delta)
         ready: list[Delta] = []

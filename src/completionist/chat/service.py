@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -21,6 +21,7 @@ from completionist.chat.fold import Folder, Head
 from completionist.chat.gate import check_room, reworded
 from completionist.chat.keep import Keeper
 from completionist.chat.loaded import Loaded
+from completionist.chat.moderate import Moderated, Moderator
 from completionist.chat.profiles import OPEN, Profile
 from completionist.chat.room import Place, Room
 from completionist.chat.search import Searched, Source, searched
@@ -104,6 +105,8 @@ class Stages(msgspec.Struct, frozen=True):
     attachments: Attachments
     senses: Senses
     voices: VoiceBook
+    moderator: Moderator | None
+    """None: nobody judges."""
 
 
 class ChatService:
@@ -163,7 +166,15 @@ class ChatService:
             yield Answer(Model(backend, asked.profile, room), request, caller, keeper, self._stages)
 
     def _check(self, request: ChatRequest, backend: ChatBackend, profile: Profile) -> None:
-        check(request, backend.card, profile, can_think=backend.can_think, senses=self._stages.senses)
+        stages = self._stages
+        check(
+            request,
+            backend.card,
+            profile,
+            can_think=backend.can_think,
+            senses=stages.senses,
+            moderator=stages.moderator,
+        )
 
     def _is_stored(self, request: ChatRequest) -> bool:
         if request.store and self._policy == "never":
@@ -301,11 +312,16 @@ class Answer:
             await self._keeper.check()
             project, voices = self._caller.project, self._stages.voices
             wanted = await wanted_of(self.request, voices, project, self._head.created)
-            async with self._stages.attachments.read(self.request, project, sees=self._sees) as read:
+            moderated = self._moderated()
+            async with (
+                self._stages.attachments.read(self.request, project, sees=self._sees) as read,
+                moderated.input(read) if moderated else nullcontext(),
+            ):
                 request, sources = await self._searched(read)
                 async with (
                     aclosing(self._backend.deltas(request, self._caller, self._tally)) as written,
-                    aclosing(self._staged(written, sources, wanted)) as deltas,
+                    aclosing(moderated.output(written, self._place.begin) if moderated else written) as judged,
+                    aclosing(self._staged(judged, sources, wanted)) as deltas,
                 ):
                     try:
                         yield self._fitting(await anext(deltas)), deltas
@@ -325,6 +341,10 @@ class Answer:
     async def _searched(self, read: ChatRequest) -> Searched:
         provider, n_context = self._stages.senses.search, self._backend.card.context_tokens
         return await searched(self.request, read, self._profile, provider, n_context)
+
+    def _moderated(self) -> Moderated | None:
+        wanted, moderator = self.request.moderation, self._stages.moderator
+        return Moderated(moderator, wanted, self._caller) if wanted and moderator else None
 
     def _staged(
         self, written: AsyncGenerator[Delta], sources: Sequence[Source], wanted: Wanted | None

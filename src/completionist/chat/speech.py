@@ -2,7 +2,7 @@
 
     Text            → Spoken at once; and clause by clause, as soon as it is there, Sound
     Closed          → Closed, when the last of the choice's words has been spoken
-    Totals          → Expiry for each choice that spoke, then Totals
+    Judged, Totals  → Expiry for each choice that spoke, then these
 
 Everything else passes. Words that a stop string cut away never come here, so they are never spoken. Each choice has a task
 of its own that waits for speech; the deltas are read on meanwhile.
@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from completionist import ids
-from completionist.chat.deltas import CallOpened, Closed, Delta, Expiry, Opened, Sound, Spoken, Text, Totals
+from completionist.chat.deltas import CallOpened, Closed, Delta, Expiry, Judged, Opened, Sound, Spoken, Text, Totals
 from completionist.store.voices import Style, VoiceBook
 from completionist.text.clauses import Clauses
 from completionist.types.formats import VoiceID
@@ -125,24 +125,24 @@ class _Stage:
 
     async def run(self, deltas: AsyncIterator[Delta]) -> None:
         try:
-            totals = await self._read(deltas)
+            last = await self._read(deltas)
             for choice in self._choices.values():
                 if choice.id is not None:
                     self.ready.put_nowait(Expiry(choice.index, self._wanted.expires_at))
-            if totals is not None:
-                self.ready.put_nowait(totals)
+            for delta in last:
+                self.ready.put_nowait(delta)
         finally:
             self.ready.put_nowait(None)
 
-    async def _read(self, deltas: AsyncIterator[Delta]) -> Totals | None:
-        """To the end, and until all is spoken."""
-        totals = None
+    async def _read(self, deltas: AsyncIterator[Delta]) -> list[Judged | Totals]:
+        """To the end, and until all is spoken. Returns what comes behind the choices."""
+        last: list[Judged | Totals] = []
         try:
             async with asyncio.TaskGroup() as speaking:
                 async for delta in deltas:
                     match delta:
-                        case Totals():
-                            totals = delta
+                        case Judged() | Totals():
+                            last.append(delta)
                         case Opened():
                             choice = self._choices[delta.index] = _Choice(delta.index)
                             speaking.create_task(self._speak(choice))
@@ -151,7 +151,7 @@ class _Stage:
                             self._take(self._choices[delta.index], delta)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
-        return totals
+        return last
 
     def _take(self, choice: _Choice, delta: Delta) -> None:
         match delta:

@@ -56,6 +56,7 @@
     │   │   └── ModelHasNoRoom
     │   ├── ModelLoadFailed            503  model_load_failed
     │   ├── StorageUnavailable         503  storage_unavailable
+    │   ├── ModerationUnavailable      503  moderation_unavailable
     │   ├── SearchUnavailable          503  search_unavailable
     │   ├── NotReady                   503
     │   └── ShuttingDown               503
@@ -139,6 +140,7 @@ from completionist.errors.service import (
     FlexUnavailable,
     ModelHasNoRoom,
     ModelLoadFailed,
+    ModerationUnavailable,
     NotReady,
     Overloaded,
     SearchUnavailable,
@@ -213,6 +215,7 @@ __all__ = [
     "ModelHasNoRoom",
     "ModelLoadFailed",
     "ModelNotFound",
+    "ModerationUnavailable",
     "NotAllowedWithout",
     "NotReady",
     "OperatorError",

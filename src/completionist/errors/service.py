@@ -93,6 +93,15 @@ class ModelHasNoRoom(Overloaded):
         )
 
 
+class ModerationUnavailable(Unavailable):
+    """The prompt was to be judged before it is answered, and could not be (section 8.10)."""
+
+    code = "moderation_unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The input could not be moderated: {reason}")
+
+
 class NotReady(Unavailable):
     """The answer of the health endpoints while requests would be refused."""
 

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from completionist.types.moderation import CompletionModeration
 from completionist.types.tools import CalledFunction, ToolCall
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
@@ -130,6 +131,8 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: tuple[Choice, ...]
     usage: Usage
+    moderation: CompletionModeration | UnsetType = UNSET
+    """Only where it was asked for (section 8.10)."""
     service_tier: str
     system_fingerprint: str
 
@@ -202,4 +205,5 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     system_fingerprint: str
     choices: tuple[ChunkChoice, ...]
     usage: Usage | UnsetType | None = UNSET
+    moderation: CompletionModeration | UnsetType = UNSET
     obfuscation: str | UnsetType = UNSET

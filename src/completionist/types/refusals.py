@@ -115,6 +115,18 @@ class InvalidLogitBiasKey(InvalidRequest):
         super().__init__(f"Invalid key in '{param}': {echo(key)}. {tail}", param=param)
 
 
+class InvalidPrompt(InvalidRequest):
+    """The prompt was flagged, and was to be blocked then (section 8.10)."""
+
+    code = "invalid_prompt"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid prompt: your prompt was flagged as potentially violating our usage policy. "
+            "Please try again with a different prompt."
+        )
+
+
 class InvalidDataURL(InvalidRequest):
     """Media that should be a data URL; `wanted` is what the message names, `fault` how it ends (section 3.2)."""
 

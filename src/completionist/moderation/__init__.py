@@ -1,0 +1,1 @@
+"""What judges texts: an endpoint elsewhere, or a model of this server (contract 8.10)."""
