@@ -6,13 +6,15 @@ from completionist.engine.base import PlainText, Prompt
 from completionist.engine.scripted import Move
 
 SAY = "Say: "
+REQUEST = "\n\nAnswer in sentences. Behind each sentence write the bracketed number of the result that it comes from."
+"""What stands behind a question whose answer may cite."""
 
 
 def talkative(prompt: Prompt) -> list[list[Move]]:
     """Says what stands behind `SAY`, each choice cut into two tokens at another place; without it, the user's turn."""
     text = "".join(segment.text for segment in prompt.segments if isinstance(segment, PlainText))
     turn = text.rpartition("user\n")[2].rpartition("\nassistant")[0]
-    _, found, said = turn.partition(SAY)
+    _, found, said = turn.removesuffix(REQUEST).partition(SAY)
     if not found:
         return [[turn.encode()]] * prompt.n
     written = said.encode()
