@@ -27,6 +27,7 @@ SCENARIOS = (
     "prediction",
     "schema",
     "compiling",
+    "media",
     "growth",
     "same_output",
     "cancellations",

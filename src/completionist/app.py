@@ -28,6 +28,7 @@ from completionist.api.services import Services
 from completionist.chat.attached import Attachments
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.moderate import Moderator
+from completionist.chat.pictures import PictureSource
 from completionist.chat.search import SearchProvider
 from completionist.chat.service import Backends, ChatService, Served, Stages
 from completionist.engine.base import ModelCard
@@ -49,7 +50,7 @@ from completionist.models.speech import speech_directory, speech_model
 from completionist.moderation.judge import ModelJudge
 from completionist.registry.registry import Found, Registry
 from completionist.search.provider import IndexSearch
-from completionist.settings import ModerationSettings, ServerSettings, Settings, is_loopback
+from completionist.settings import ImageSettings, ModerationSettings, ServerSettings, Settings, is_loopback
 from completionist.stock import Stock, scripted, started
 from completionist.store.access import AccessBook
 from completionist.store.directory import FileDirectory
@@ -204,13 +205,23 @@ def wire(
 def open_media(settings: Settings) -> Media:
     """What reads files and pictures, speaks, listens and searches."""
     return Media(
-        WorkerReader(settings.documents),
-        WorkerSpeaker(lambda: speech_files(settings), settings.speech),
-        WorkerListener(lambda: hearing_model(settings), settings.hearing),
-        WorkerLooker(settings.images),
-        search_provider(settings),
-        WorkerDecoder(settings.images),
+        documents=WorkerReader(settings.documents),
+        speaker=WorkerSpeaker(lambda: speech_files(settings), settings.speech),
+        listener=WorkerListener(lambda: hearing_model(settings), settings.hearing),
+        pictures=WorkerLooker(settings.images),
+        fetcher=_fetcher(settings.images),
+        search=search_provider(settings),
+        sight=WorkerDecoder(settings.images),
     )
+
+
+def _fetcher(settings: ImageSettings) -> PictureSource | None:
+    """Imported where it is wanted: it takes long, and few want it."""
+    if not settings.fetch_hosts:
+        return None
+    from completionist.media.fetch import PictureFetcher  # noqa: PLC0415 - as above
+
+    return PictureFetcher(settings)
 
 
 def search_provider(settings: Settings) -> SearchProvider | None:

@@ -25,6 +25,9 @@ Dialect = Literal["harmony", "deepseek", "mistral", "gemma", "llama3", "hermes",
 PROJECT_NAME = r"^[A-Za-z0-9_-]{1,64}$"
 """Of projects and organisations."""
 
+_HOST_PATTERN = r"^(\*|(\*\.)?[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"
+"""A name, all names below one, or any; on port 443 where none is said."""
+
 Sha256 = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
 
 
@@ -194,7 +197,7 @@ class SpeechSettings(Section):
     threads: int = Field(default=2, ge=1)
     timeout_s: float = Field(default=60.0, gt=0)
     """For one clause, or for encoding one answer, from the moment it has its turn."""
-    max_answer_s: float = Field(default=3600.0, gt=0)
+    max_answer_s: float = Field(default=900.0, gt=0)
     """Of speech, in all choices of an answer together."""
 
 
@@ -255,6 +258,12 @@ class ImageSettings(Section):
     """Of one picture; known before it is decoded."""
     timeout_s: float = Field(default=60.0, gt=0)
     """For one picture, from the moment it has its turn."""
+    fetch_hosts: tuple[Annotated[str, StringConstraints(pattern=re.compile(_HOST_PATTERN))], ...] = ()
+    """Where pictures may be fetched from by https address; none: nothing is fetched."""
+    max_fetched_bytes: int = Field(default=20 * 2**20, ge=1)
+    """All pictures of one request that are fetched, together."""
+    fetch_timeout_s: float = Field(default=10.0, gt=0)
+    """For one picture, from the look-up of its host's name to its last byte."""
 
 
 class SearchSettings(Section):

@@ -1,8 +1,10 @@
-"""Rows 38 and 39, and what rows 43 and 55 say of files: uploads, names and ids that are not what they should be."""
+"""Rows 36, 38 and 39, and what rows 43 and 55 say of files: parts, uploads, names and ids that are not what they should
+be."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import psutil
 import pytest
@@ -39,6 +41,35 @@ def refused_file(abuse: Abuse, filename: str, content: bytes, reason: str) -> No
     messages = [{"role": "user", "content": [file_part(filename, content)]}]
     reply = abuse.refused(400, "invalid_value", "messages[0].content[0].file.file_data", messages=messages)
     assert reason in reply.error["message"]
+
+
+def parts_of(abuse: Abuse, *parts: Mapping[str, object]) -> bytes:
+    return abuse.body(messages=[{"role": "user", "content": parts}])
+
+
+def test_row_36_more_parts_than_fit(abuse: Abuse) -> None:
+    """Ten thousand words are more than the context; a part that is too long is never looked at by the model."""
+    abuse.refused(
+        400, "context_length_exceeded", "messages", parts_of(abuse, *[{"type": "text", "text": "x"}] * 10_000)
+    )
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    abuse.refused(400, None, "messages.[0].content.[0].type", parts_of(abuse, *[image] * 10_000))
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("where", ["a part", "a message"])
+def test_row_36_a_hundred_megabytes_of_text(abuse: Abuse, where: str) -> None:
+    text = "x" * 100_000_000
+    content, at = (
+        ([{"type": "text", "text": text}], "messages[0].content[0].text")
+        if where == "a part"
+        else (text, "messages[0].content")
+    )
+    abuse.refused(400, "string_above_max_length", at, abuse.body(messages=[{"role": "user", "content": content}]))
+
+
+def test_row_36_more_than_a_body_may_have(limited: Abuse) -> None:
+    limited.refused(413, None, None, parts_of(limited, {"type": "text", "text": "x" * 2**17}))
 
 
 def test_row_38(abuse: Abuse) -> None:

@@ -89,6 +89,17 @@ def test_a_model_comes_is_listed_shown_and_goes(hub: HubServer, capsys: Captured
     assert capsys.readouterr().err.startswith(f"completionist: {REPO} is not here yet")
 
 
+@pytest.mark.parametrize(("reads", "more"), [("true", ["text in pictures"]), ("false", [])])
+def test_a_model_that_is_read_to_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, reads: str, more: list[str]
+) -> None:
+    monkeypatch.setenv("COMPLETIONIST_IMAGES__READS_TEXT", reads)
+    file = tmp_path / "blind.gguf"
+    file.write_bytes(MODEL)
+    assert run(["show", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["capabilities"] == ["chat", "tools", *more]
+
+
 def test_what_there_is_can_be_asked_first(hub: HubServer, capsys: Captured) -> None:
     assert run(["pull", REPO, "--list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -151,10 +151,12 @@ def is_alike(heard: str, said: str) -> bool:
 @pytest.mark.large
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("voice", speech_model().voices)
-def test_every_voice_is_understood(ears: RunningServer, voice: str) -> None:
+def test_every_voice_is_understood_in_every_format(ears: RunningServer, voice: str) -> None:
     said = "The train to the city leaves at noon, and it is never late."
-    samples, rate = sound_of(ears, said, voice, "opus")
-    assert is_alike(words_of(ask_about(ears, audio_part(wave(samples, rate)))), said)
+    for form in ("wav", "mp3", "flac", "opus", "aac", "pcm16"):
+        samples, rate = sound_of(ears, said, voice, form)
+        heard = words_of(ask_about(ears, audio_part(wave(samples, rate))))
+        assert is_alike(heard, said), (form, heard)
 
 
 def test_speech_is_understood(ears: RunningServer) -> None:

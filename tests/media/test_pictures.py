@@ -74,11 +74,11 @@ def png(width: int, height: int, *, bits: int = 8) -> bytes:
     )
 
 
-def animated() -> bytes:
-    frames = [PIL.Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue")]
-    file = io.BytesIO()
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    return file.getvalue()
+def animated(n_frames: int = 3) -> bytes:
+    """A GIF whose frames differ."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(3) + b"\xff" * 3
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02"
+    return head + b"".join(frame + (b"\x44" if i % 2 else b"\x4c") + b"\x01\x00" for i in range(n_frames)) + b"\x3b"
 
 
 def test_pictures_are_refused_unless_the_operator_has_them_read(serve: Serve) -> None:
@@ -106,7 +106,7 @@ def test_a_picture_sound_and_a_file_in_one_message(serve: Serve) -> None:
     assert details["image_tokens"] == 0
 
 
-def test_more_pictures_than_a_request_may_bring_are_refused(serve: Serve) -> None:
+def test_row_36_more_pictures_than_a_request_may_bring_are_refused(serve: Serve) -> None:
     with pytest.raises(openai.BadRequestError, match="At most 3 are taken"):
         asked(serve(echo, pictures=Eyes()), *[image_part(b"x")] * 4)
 
@@ -127,7 +127,10 @@ FORMAT, PARSE = "invalid_image_format", "image_parse_error"
 BAD = {
     "row 34 an svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", FORMAT),
     "row 34 a tiff": (drawn("x", kind="TIFF"), FORMAT),
+    "row 34 an eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", FORMAT),
+    "row 34 a psd": (b"8BPS\x00\x01" + bytes(6) + b"\x00\x03" + bytes(7) + b"\x08" + bytes(99), FORMAT),
     "row 34 an animated gif": (animated(), FORMAT),
+    "row 35 a gif of 10,000 frames": (animated(10_000), FORMAT),
     "row 35 20,000 x 20,000": (png(20_000, 20_000), PARSE),
     "row 35 9,000 x 9,000, one bit": (png(9_000, 9_000, bits=1), PARSE),
     "row 35 truncated": (drawn("x")[:300], PARSE),
@@ -138,6 +141,20 @@ BAD = {
 @pytest.mark.parametrize(("content", "code"), BAD.values(), ids=BAD)
 def test_what_is_no_picture_is_refused(eyes: RunningServer, content: bytes, code: str) -> None:
     assert refusal(eyes, image_part(content))[:2] == (code, URL)
+
+
+@pytest.mark.large
+def test_row_35_a_picture_with_more_beside_it_than_in_it(eyes: RunningServer) -> None:
+    """64 MB of what a camera may have noted: read or refused, and the next picture is read."""
+    content = png(1, 1)
+    exif = b"Exif" + bytes(64_000_000)
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    at = content.index(b"IDAT") - 4
+    try:
+        asked(eyes, image_part(content[:at] + chunk + content[at:]))
+    except openai.BadRequestError as error:
+        assert error.param == URL  # noqa: PT017 - either will do
+    assert "[Text in the picture]" in said(asked(eyes, image_part(png(1, 1))))
 
 
 def test_row_35_one_pixel_is_a_picture(eyes: RunningServer) -> None:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 
 from completionist.chat.speech import SoundFormat
+from completionist.chat.spool import Spool
 from completionist.store.voices import Style
 
 
@@ -27,8 +28,8 @@ class Humming:
         self.voices_used.append(voice)
         return text.encode("utf-16-le")
 
-    async def encoded(self, samples: Sequence[bytes], sound_format: SoundFormat, project: str) -> str:  # noqa: ARG002 - of the seam
-        return base64.b64encode(sound_format.encode() + b"".join(samples)).decode()
+    async def encoded(self, samples: Spool, sound_format: SoundFormat, project: str) -> str:  # noqa: ARG002 - of the seam
+        return base64.b64encode(sound_format.encode() + b"".join(samples.slices())).decode()
 
     async def close(self) -> None:
         """Nothing to end."""

@@ -19,7 +19,7 @@ from completionist.api.services import Services
 from completionist.app import open_media, warn_of_strangers, wire
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.hearing import Listener
-from completionist.chat.pictures import PictureReader
+from completionist.chat.pictures import PictureReader, PictureSource
 from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
@@ -126,7 +126,8 @@ class RunningServer:
         self, *, settings: Settings, script: Script, backend: Callable[[TokenEngine], ChatBackend], step_s: float,
         card: ModelCard, others: Callable[[], Sequence[Model]], free_bytes: Callable[[int], int],
         on_listening: Callable[[int], None],
-        speaker: Speaker | None, listener: Listener | None, pictures: PictureReader | None, tracer: Tracer | None,
+        speaker: Speaker | None, listener: Listener | None, pictures: PictureReader | None,
+        fetcher: PictureSource | None, tracer: Tracer | None,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self.engine = ScriptedEngine(script, card=card, queue_requests=settings.engine.queue_requests, step_s=step_s)
@@ -140,6 +141,7 @@ class RunningServer:
         self.media.speaker = speaker or self.media.speaker
         self.media.listener = listener or self.media.listener
         self.media.pictures = pictures or self.media.pictures
+        self.media.fetcher = fetcher or self.media.fetcher
         metrics = Metrics()
         self.registry = Registry(self._scan(settings, answering, others), free_bytes, metrics)
         await self.registry.refresh()
@@ -204,6 +206,7 @@ def running_server(
     speaker: Speaker | None = None,
     listener: Listener | None = None,
     pictures: PictureReader | None = None,
+    fetcher: PictureSource | None = None,
     tracer: Tracer | None = None,
 ) -> Iterator[RunningServer]:
     """Serve `script` meanwhile, with `others` to be loaded. At the end the loop guard must have nothing to complain of."""
@@ -227,6 +230,7 @@ def running_server(
                     speaker=speaker,
                     listener=listener,
                     pictures=pictures,
+                    fetcher=fetcher,
                     tracer=tracer,
                     on_listening=on_listening,
                 )

@@ -81,6 +81,7 @@ JUDGE = Judge()
 class Media:
     documents = WorkerReader(DocumentSettings())
     sight = WorkerDecoder(ImageSettings())
+    fetcher = None
 
     def __init__(self, speaker: Humming, listener: Parrot, pictures: Eyes) -> None:
         self.pictures = pictures

@@ -65,6 +65,7 @@ class Decoder:
         except BrokenProcessPool:
             self.close()
             judged = self._helper().submit(_judge, parts, self._reading).result()
+        self._helper().submit(_nothing)  # the thread of the pool's queue holds what it sent last: not a whole body
         return cast("_Judged", unpacked(judged))
 
     def _helper(self) -> ProcessPoolExecutor:
@@ -115,6 +116,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="end with parent", daemon=True).start()
+
+
+def _nothing() -> None:
+    """It takes the place of a body."""
 
 
 def _judge(parts: tuple[bytes, ...], reading: Reading) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from completionist.chat.aside import aside
 from completionist.chat.documents import Document, Unreadable, kind_of, shown
 from completionist.chat.hearing import Unintelligible
-from completionist.chat.pictures import BadPicture, shown_text
+from completionist.chat.pictures import BadPicture, Unfetched, shown_text
 from completionist.chat.senses import Senses
 from completionist.errors import FileNotFound, UnknownFile
 from completionist.settings import DocumentSettings
@@ -111,7 +111,7 @@ class _Reading:
         self.seen: list[SeenPart] = []
         self._max_bytes = settings.max_request_bytes
         self._max_characters = settings.max_request_characters
-        self._n_bytes = self._n_characters = self._n_images = 0
+        self._n_bytes = self._n_characters = self._n_images = self._n_fetched_bytes = 0
 
     async def message(self, i: int, message: Message) -> Message:
         if not _brings_something(message):
@@ -141,17 +141,8 @@ class _Reading:
             case _:
                 return part
 
-    def _data(self, at: str, image: ImageURL) -> Base64:
-        """Pictures elsewhere are not fetched."""
-        self._n_images += 1
-        if self._n_images > self._senses.pictures.max_images:
-            raise TooManyImages(self._senses.pictures.max_images)
-        if not image.url[: len("data:")].lower() == "data:":
-            raise InvalidImageURL(at, image.url)
-        return Base64.of_data_url(image.url)
-
     async def _seen(self, at: str, part: ImagePart) -> SeenPart:
-        data, detail = self._data(at, part.image_url), part.image_url.detail or "auto"
+        data, detail = await self._data(at, part.image_url), part.image_url.detail or "auto"
         try:
             pixels = await self._senses.sight.pixels(data, detail=detail, project=self._project)
         except BadPicture as bad:
@@ -161,11 +152,28 @@ class _Reading:
         return seen
 
     async def _read_off(self, at: str, image: ImageURL) -> str:
-        data, is_small = self._data(at, image), image.detail == "low"
+        data, is_small = await self._data(at, image), image.detail == "low"
         try:
             return shown_text(await self._senses.pictures.text_in(data, is_small=is_small, project=self._project))
         except BadPicture as bad:
             raise InvalidImage(at, bad.fault, bad.reason) from None
+
+    async def _data(self, at: str, image: ImageURL) -> Base64:
+        """Of a picture that was sent, or is elsewhere."""
+        self._n_images += 1
+        if self._n_images > self._senses.pictures.max_images:
+            raise TooManyImages(self._senses.pictures.max_images)
+        if image.url[: len("data:")].lower() == "data:":
+            return Base64.of_data_url(image.url)
+        fetcher = self._senses.fetcher
+        if fetcher is None:
+            raise InvalidImageURL(at, image.url)
+        try:
+            data = await fetcher.fetch(image.url, fetcher.max_request_bytes - self._n_fetched_bytes)
+        except Unfetched:
+            raise InvalidImageURL(at, image.url) from None
+        self._n_fetched_bytes += len(data) * 3 // 4
+        return data
 
     async def _heard(self, at: str, audio: InputAudio) -> str:
         try:

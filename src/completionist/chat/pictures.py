@@ -23,6 +23,23 @@ class BadPicture(Exception):
         self.reason = reason
 
 
+class Unfetched(Exception):
+    """A picture that is elsewhere cannot be had. Why is the operator's to know: a client could learn about the network."""
+
+
+class PictureSource(Protocol):
+    """Fetches pictures that are elsewhere."""
+
+    @property
+    def max_request_bytes(self) -> int:
+        """Of all pictures of one request."""
+        ...
+
+    async def fetch(self, url: str, max_bytes: int) -> Base64:
+        """What is at an http(s) address, decoded by nobody yet. Raises `Unfetched`."""
+        ...
+
+
 class PictureReader(Protocol):
     """Reads the text in pictures."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from completionist.chat.documents import DocumentReader
 from completionist.chat.hearing import Listener
-from completionist.chat.pictures import PictureReader
+from completionist.chat.pictures import PictureReader, PictureSource
 from completionist.chat.search import SearchProvider
 from completionist.chat.sight import PictureDecoder
 from completionist.chat.speech import Speaker
@@ -31,6 +31,11 @@ class Senses(Protocol):
 
     @property
     def sight(self) -> PictureDecoder: ...
+
+    @property
+    def fetcher(self) -> PictureSource | None:
+        """None: pictures that are elsewhere are refused."""
+        ...
 
     @property
     def speaker(self) -> Speaker: ...

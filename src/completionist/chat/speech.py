@@ -19,6 +19,7 @@ import msgspec
 
 from completionist import ids
 from completionist.chat.deltas import CallOpened, Closed, Delta, Expiry, Judged, Opened, Sound, Spoken, Text, Totals
+from completionist.chat.spool import Spool
 from completionist.store.voices import Style, VoiceBook
 from completionist.text.clauses import Clauses
 from completionist.types.formats import VoiceID
@@ -63,7 +64,7 @@ class Speaker(Protocol):
         Signed 16-bit little-endian samples at 24 kHz, one channel; none where there is nothing to pronounce."""
         ...
 
-    async def encoded(self, samples: Sequence[bytes], sound_format: SoundFormat, project: str) -> str:
+    async def encoded(self, samples: Spool, sound_format: SoundFormat, project: str) -> str:
         """A whole file, as base64."""
         ...
 
@@ -169,8 +170,7 @@ class _Stage:
 
     async def _speak(self, choice: _Choice) -> None:
         """One clause after the other, then the end."""
-        waiting = bytearray()
-        samples: list[bytes] = []
+        waiting, samples = bytearray(), Spool()
         while not isinstance(clause := await choice.clauses.get(), Closed):
             said = await self._speaker.say(clause, self._wanted.voice, self._wanted.project)
             self._count(len(said))
@@ -178,7 +178,7 @@ class _Stage:
                 waiting += said
                 self._send(choice, waiting, keep=len(waiting) % 3)
             else:
-                samples.append(said)
+                await samples.add(said)
         if choice.id is not None and self._wanted.sound_format != "pcm16":
             data = await self._speaker.encoded(samples, self._wanted.sound_format, self._wanted.project)
             self.ready.put_nowait(Sound(choice.index, data))

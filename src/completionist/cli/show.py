@@ -22,7 +22,7 @@ from completionist.models.catalog import catalog
 from completionist.models.fit import Need, need_of, shape_of
 from completionist.models.gguf import read_facts
 from completionist.models.installed import ModelFile, resolve
-from completionist.settings import Settings
+from completionist.settings import ImageSettings, Settings
 
 app = typer.Typer()
 
@@ -33,7 +33,8 @@ _MEMORY = {
 }
 _MAX_SHOWN = 8
 
-Capability = Literal["chat", "tools", "thinking", "projector"]
+Capability = Literal["chat", "tools", "thinking", "projector", "text in pictures"]
+"""The last one: this server reads it for a model that does not see (`images.reads_text`)."""
 
 
 class ShownModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,19 +88,21 @@ def shown_model(model: ModelFile, settings: Settings) -> ShownModel:
         template=template_kind(card.chat_template),
         dialect=dialect.name,
         memory_kind=card.memory_kind,
-        capabilities=capabilities(dialect, model),
+        capabilities=capabilities(dialect, model, settings.images),
         n_control_tokens=sum(token.kind == "control" for token in card.specials),
         forgeable_markers=dangerous(card),
     )
 
 
-def capabilities(dialect: Dialect, model: ModelFile) -> tuple[Capability, ...]:
+def capabilities(dialect: Dialect, model: ModelFile, images: ImageSettings) -> tuple[Capability, ...]:
     """Every model chats and calls tools, if need be in words."""
     found: list[Capability] = ["chat", "tools"]
     if dialect.layout.thinking:
         found.append("thinking")
     if model.projector_path:
         found.append("projector")
+    elif images.reads_text:
+        found.append("text in pictures")
     return tuple(found)
 
 

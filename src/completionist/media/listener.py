@@ -24,7 +24,7 @@ class WorkerListener:
 
     def __init__(self, find: Callable[[], Path | None], settings: HearingSettings) -> None:
         self._find = find
-        self._found: Path | None = None
+        self._found = find()
         self._has_libraries = all(map(find_spec, _LIBRARIES))
         self._settings = settings
         self.worker = MediaWorker("hearing", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from completionist.chat.speech import SoundFormat
+from completionist.chat.spool import Spool
 from completionist.errors import ServerError
 from completionist.media.client import MediaWorker
 from completionist.media.frames import EncodeSound, Samples, Speak, Text
@@ -41,7 +42,7 @@ class WorkerSpeaker:
 
     def __init__(self, find: Callable[[], SpeechFiles | None], settings: SpeechSettings) -> None:
         self._find = find
-        self._found: SpeechFiles | None = None
+        self._found = find()
         self._has_libraries = all(map(find_spec, _LIBRARIES))
         self._threads = settings.threads
         self.formats = tuple(form for form in _FORMATS if form != "aac" or find_spec("av"))
@@ -82,9 +83,9 @@ class WorkerSpeaker:
             return answer.data
         raise ServerError
 
-    async def encoded(self, samples: Sequence[bytes], sound_format: SoundFormat, project: str) -> str:
-        question = EncodeSound(n_payload_bytes=sum(map(len, samples)), sound_format=sound_format)
-        answer = await self.worker.ask(project, question, lambda: samples)
+    async def encoded(self, samples: Spool, sound_format: SoundFormat, project: str) -> str:
+        question = EncodeSound(n_payload_bytes=samples.n_bytes, sound_format=sound_format)
+        answer = await self.worker.ask(project, question, samples.slices)
         if isinstance(answer, Text):
             return answer.text
         raise ServerError

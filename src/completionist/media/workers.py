@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from completionist.chat.hearing import Listener
-from completionist.chat.pictures import PictureReader
+from completionist.chat.pictures import PictureReader, PictureSource
 from completionist.chat.search import SearchProvider
 from completionist.chat.sight import PictureDecoder
 from completionist.chat.speech import Speaker
@@ -20,6 +20,7 @@ class Media:
     speaker: Speaker
     listener: Listener
     pictures: PictureReader
+    fetcher: PictureSource | None
     search: SearchProvider | None
     sight: PictureDecoder
 
