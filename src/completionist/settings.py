@@ -299,7 +299,7 @@ class ModerationSettings(Section):
     """With `url`: the model to ask for there, None: the one that the request names. Without: the model here that judges."""
     names: tuple[str, ...] = ("omni-moderation-latest",)
     """What requests may call it."""
-    threshold: float = Field(default=0.7, gt=0, le=1)
+    threshold: float = Field(default=0.5, gt=0, le=1)
     """From which score on a model of this server flags a text; an endpoint has its own."""
     on_failure: Literal["block", "pass"] = "block"
     """What becomes of a text that was to be blocked where it is flagged, and could not be judged."""
