@@ -22,7 +22,7 @@ from bench.bare import BareContext, Generated, evaluate_s, fill, generate, step_
 from bench.harness import Options
 from bench.prompts import Chat, chatml
 from completionist.engine.llama.capi import Native
-from completionist.engine.llama.launch import SPIN_COUNT
+from completionist.engine.llama.launch import openmp_environment
 from completionist.engine.llama.model import Model
 
 Answer = TypeVar("Answer")
@@ -163,7 +163,7 @@ class BareProcess:
             [str(part) for part in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"GOMP_SPINCOUNT": SPIN_COUNT},
+            env=os.environ | openmp_environment(options.threads),
         )
 
     def open(self, n_sequences: int, n_cells: int) -> None:

@@ -26,7 +26,7 @@ from completionist.engine.base import (
 )
 from completionist.engine.client import EngineClient
 from completionist.engine.llama.costs import Costs, Measured, keep
-from completionist.engine.llama.launch import SPIN_COUNT, launch
+from completionist.engine.llama.launch import launch, openmp_environment
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.quota import processors
 from completionist.engine.llama.yardstick import Plan, Reading
@@ -125,7 +125,7 @@ def _readings(library: Path, file: Path, plan: Plan, reached: Reached) -> Iterat
         [sys.executable, "-m", "completionist.engine.llama.yardstick", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"GOMP_SPINCOUNT": SPIN_COUNT},
+        env=os.environ | openmp_environment(max(plan.threads)),
     ) as process:
         lines = iter(process.stdout or ())
         for done, threads in enumerate(plan.threads):

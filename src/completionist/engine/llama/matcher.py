@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from completionist.engine.base import GrammarSpec
 from completionist.engine.llama.capi import ffi
 from completionist.engine.llama.model import Model
+from completionist.engine.llama.quota import run_anywhere
 from completionist.grammar.bounds import parser_limits
 
 _NOT_TEXT = 1 << 0 | 1 << 1  # unknown, unused
@@ -154,6 +155,7 @@ class Grammars:
             threading.stack_size(before)
 
     def _run(self, spec: GrammarSpec) -> None:
+        run_anywhere()
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         outcome: Matcher | BaseException
         try:

@@ -26,6 +26,7 @@ from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, Grammars,
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.prompting import Laid, lay
+from completionist.engine.llama.quota import run_anywhere
 from completionist.engine.llama.sequence import Request
 from completionist.engine.llama.thinking import within
 
@@ -109,8 +110,8 @@ class Preparer:
         self._model = model
         self._projector = projector
         self._capacity_tokens = capacity_tokens
-        self._tokenising = ThreadPoolExecutor(1, "tokenising")
-        self._reading = ThreadPoolExecutor(1, "vocabulary")
+        self._tokenising = ThreadPoolExecutor(1, "tokenising", run_anywhere)
+        self._reading = ThreadPoolExecutor(1, "vocabulary", run_anywhere)
         self._grammars: Future[Grammars] | None = None
 
     def prepare(self, request_id: int, prompt: Prompt, arrived_s: float) -> Newcomer:

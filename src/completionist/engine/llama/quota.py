@@ -11,13 +11,25 @@ import psutil
 _CGROUP = Path("/sys/fs/cgroup")
 _CGROUP_V1_CPU = _CGROUP / "cpu"
 _CGROUP_V1_MEMORY = _CGROUP / "memory"
+_ALLOWED = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
 
 def processors() -> int:
     """Whole processors this process may keep busy, at least 1: affinity, physical cores, and the quota of the group."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = os.cpu_count() or 1 if _ALLOWED is None else len(_ALLOWED)
     quota = _cpu_quota()
     return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
+
+
+def are_all(threads: int) -> bool:
+    """Whether so many threads are one for each processor that this process may run on, and more than one."""
+    return _ALLOWED is not None and threads == len(_ALLOWED) > 1
+
+
+def run_anywhere() -> None:
+    """For a thread beside the steps: one that the thread which steps starts would share the processor that is bound to."""
+    if _ALLOWED is not None:
+        os.sched_setaffinity(0, _ALLOWED)
 
 
 def free_memory_bytes(mapped_bytes: int = 0) -> int:
