@@ -16,7 +16,7 @@ demo: environment-demo ## Set up and serve the scripted engine at once, without 
 	@exec $(BIN)/completionist serve --scripted $(ARGS)
 
 test: environment-test test-model ## The tests with the scripted engine and the 135M model
-	@$(BIN)/python -m pytest -m "not large" -n 2 --no-loadscope-reorder --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -m "not large" -n 3 --no-loadscope-reorder --durations=10 $(ARGS)
 
 test-all: environment-test test-model ## Everything: long loops and larger models too
 	@$(BIN)/python -m pytest --durations=20 $(ARGS)

@@ -152,6 +152,7 @@ def _warm(served: Served) -> Abuse:
         client.create(logit_bias={str(token): 1 for token in range(100_000)})
     client.create(logit_bias={str(token): 1 for token in range(1_000)})
     client.create(messages=[{"role": "user", "content": [file_part("a.txt", b"x", "text/plain")]}])
+    client.create(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}] * 10_000}])
     together(*[lambda: client.upload(b"x" * 2**21)] * 4)
     together(*[lambda: client.get(FILES)] * 8)
     for file in json.loads(client.get(FILES).body)["data"]:

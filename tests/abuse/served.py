@@ -152,8 +152,7 @@ def _with_json_log(settings: Settings) -> Settings:
 def _environment(settings: Settings) -> dict[str, str]:
     """This environment with `settings` in place of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COMPLETIONIST_")}
-    sections = settings.model_dump(mode="json")
-    del sections["model"]
+    sections = settings.model_dump(mode="json", exclude={"model", "projector"})  # these two are no sections
     return kept | {f"COMPLETIONIST_{name.upper()}": json.dumps(value) for name, value in sections.items()}
 
 

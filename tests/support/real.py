@@ -16,7 +16,7 @@ from completionist.settings import DEFAULT_MODEL, ModelSettings
 
 SMALL = {"COMPLETIONIST_ENGINE__STREAMS": "4", "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "1024"}
 ONE_THREAD = {"COMPLETIONIST_ENGINE__THREADS": "1"}
-"""The tests run in two processes: threads that wait for each other lose their turns to the other process's."""
+"""The tests run in several processes: threads that wait for each other lose their turns to those of others."""
 
 
 @contextmanager

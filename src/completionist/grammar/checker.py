@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -43,12 +44,19 @@ def _serve(source: BinaryIO, sink: BinaryIO, deadline_s: float) -> None:
     trials = Trials()
     decoder = msgspec.msgpack.Decoder(Check)
     _say(sink, Verdict())  # ready: the time it took to start is not counted as anybody's
+    _silence()
     while header := source.read(HEADER.size):
         check = decoder.decode(source.read(*HEADER.unpack(header)))
         signal.setitimer(signal.ITIMER_PROF, deadline_s)  # its signal ends the process, native code or not
         verdict = trials.verdict(check, lambda part: _say(sink, Began(part)))
         signal.setitimer(signal.ITIMER_PROF, 0)
         _say(sink, verdict)
+
+
+def _silence() -> None:
+    """Where memory runs out the library writes a line of its own before it ends; the server's log has lines of one form."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def _say(sink: BinaryIO, report: Report) -> None:
