@@ -82,7 +82,7 @@ class _Marker:
         return True
 
     def numbers(self) -> list[int]:
-        """None where it is no list of numbers."""
+        """None of them where it is no list of numbers."""
         parts = dict.fromkeys(part.strip() for part in self._inside.split(","))
         return [int(part) for part in parts] if all(part.isdigit() for part in parts) else []
 
