@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from completionist.engine.base import GrammarSpec
 from completionist.errors import InvalidRequest, Overloaded
-from completionist.gently import NICENESS
 from completionist.grammar.check import ClientGrammar, GrammarChecks
+from completionist.grammar.checker import NICENESS
 from completionist.grammar.frames import Part
 from completionist.types.refusals import InvalidSchema
 

@@ -20,10 +20,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from completionist.gently import NICENESS
 from completionist.grammar.frames import HEADER, Began, Check, Report, Verdict
 from completionist.grammar.trial import Trials
 
+NICENESS = 10
 _MEMORY_BYTES = 1 << 30
 _STACK_BYTES = 256 << 20
 
