@@ -19,7 +19,7 @@ import uvloop
 from completionist import telemetry
 from completionist.api.attend import Drain
 from completionist.api.decoder import Decoder
-from completionist.api.hosts import Hosts
+from completionist.api.hosts import Hosts, is_loopback
 from completionist.api.keyring import Keyring
 from completionist.api.ledger import Ledger
 from completionist.api.limiter import Limiter
@@ -50,7 +50,7 @@ from completionist.models.speech import speech_directory, speech_model
 from completionist.moderation.judge import ModelJudge
 from completionist.registry.registry import Found, Registry
 from completionist.search.provider import IndexSearch
-from completionist.settings import ImageSettings, ModerationSettings, ServerSettings, Settings, is_loopback
+from completionist.settings import ImageSettings, ModerationSettings, ServerSettings, Settings
 from completionist.stock import Stock, scripted, started
 from completionist.store.access import AccessBook
 from completionist.store.directory import FileDirectory

@@ -6,7 +6,6 @@ Unknown keys are errors. The meaning of every key is in `docs/configuration.md`,
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -392,11 +391,3 @@ class Settings(Section):
                 way = f"{name} → {model}" if name == model else f"{name} → {model} → {aliases[model]}"
                 raise ValueError(f"an alias stands for a model, not for another alias: {way}")
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, which may begin with 127. and still be anybody's
-        return False

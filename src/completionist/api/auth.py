@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers
 
+from completionist.api.hosts import is_loopback
 from completionist.api.keyring import Keyring
 from completionist.errors import MismatchedHeader, MissingKey, MissingScope
-from completionist.settings import is_loopback
 from completionist.types.caller import Caller
 from completionist.types.scopes import OPEN_HERE, Scope
 

@@ -6,11 +6,12 @@ the operator has listed names. Ports do not matter. There are no CORS headers.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from completionist.errors import ForeignOrigin
-from completionist.settings import ServerSettings, is_loopback
+from completionist.settings import ServerSettings
 
 
 class Hosts:
@@ -33,3 +34,11 @@ class Hosts:
         except ValueError:
             return False
         return name is not None and (is_loopback(name) or name in self._allowed)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, which may begin with 127. and still be anybody's
+        return False

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 from numpy.typing import NDArray
 
 from completionist.media.frames import BadImage, Seen, SeePicture
+from completionist.media.raster import FORMATS, fault_of, upright
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _MAX_ASPECT = 200
 """Longer ones are stripes, which no preprocessor is made for; some end the process over what they do not expect."""
 
@@ -22,7 +21,7 @@ def see(question: SeePicture, payload: bytes) -> Seen | BadImage:
     """Writes the file."""
     try:
         with PIL.Image.open(io.BytesIO(binascii.a2b_base64(payload)), formats=FORMATS) as picture:
-            if fault := _fault(picture, question.max_pixels):
+            if fault := fault_of(picture, question.max_pixels) or _stripe(picture):
                 return fault
             pixels = np.asarray(upright(picture, question.max_side))
     except PIL.UnidentifiedImageError:
@@ -32,12 +31,7 @@ def see(question: SeePicture, payload: bytes) -> Seen | BadImage:
     return _written(pixels, Path(question.path))
 
 
-def _fault(picture: PIL.Image.Image, max_pixels: int) -> BadImage | None:
-    """As its header tells, before anything is decoded."""
-    if getattr(picture, "n_frames", 1) > 1:
-        return BadImage("invalid_image_format")
-    if picture.width * picture.height > max_pixels:
-        return BadImage("image_parse_error", f"It has more than {max_pixels} pixels.")
+def _stripe(picture: PIL.Image.Image) -> BadImage | None:
     if max(picture.size) > _MAX_ASPECT * min(picture.size):
         return BadImage("image_parse_error", f"It is more than {_MAX_ASPECT} times as long as it is wide.")
     return None
@@ -51,14 +45,3 @@ def _written(pixels: NDArray[np.uint8], path: Path) -> Seen | BadImage:
         return BadImage("image_parse_error")
     height, width = pixels.shape[:2]
     return Seen(width=width, height=height)
-
-
-def upright(picture: PIL.Image.Image, max_side: int | None) -> PIL.Image.Image:
-    """Red, green and blue, on white where it is transparent, reduced to fit into a square; never enlarged."""
-    if max_side is not None:
-        picture.draft("RGB", (max_side, max_side))  # JPEG: decode no more than that
-    picture = PIL.ImageOps.exif_transpose(picture).convert("RGBA")
-    if max_side is not None:
-        picture.thumbnail((max_side, max_side))
-    paper = PIL.Image.new("RGBA", picture.size, "white")
-    return PIL.Image.alpha_composite(paper, picture).convert("RGB")
