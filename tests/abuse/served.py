@@ -20,6 +20,7 @@ from completionist.settings import DEFAULT_MODEL, LogSettings, ModelSettings, Se
 from tests.support.server import MODEL, eventually
 
 _ROOT = Path(__file__).parents[2]
+_DATABASE = re.compile(r"/completionist[^/]*(?:\.db|/database)(?:-wal|-shm)?$")
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:([0-9]+)")
 
 
@@ -29,6 +30,7 @@ class Footprint(NamedTuple):
     resident_bytes: int
     """With what is swapped out."""
     n_descriptors: int
+    """Without those of the store's databases, whose pools open a connection when two want one at once, and keep it."""
 
 
 Footprints = dict[str, Footprint]
@@ -59,7 +61,7 @@ class Served:
     def footprints(self) -> Footprints:
         """Of the API process and the engine."""
         processes = {"API": self.api} | ({"engine": engine} if (engine := self.engine) else {})
-        return {who: Footprint(_resident_bytes(each), each.num_fds()) for who, each in processes.items()}
+        return {who: Footprint(_resident_bytes(each), _n_descriptors(each)) for who, each in processes.items()}
 
     def settle(self) -> None:
         """Take what is held now, once nothing runs and every connection is closed, for what a warm server holds."""
@@ -165,6 +167,10 @@ def _command(process: psutil.Process) -> str:
 
 def _resident_bytes(process: psutil.Process) -> int:
     return sum(_status_bytes(process, name) for name in ("VmRSS", "VmSwap"))
+
+
+def _n_descriptors(process: psutil.Process) -> int:
+    return process.num_fds() - sum(_DATABASE.search(opened.path) is not None for opened in process.open_files())
 
 
 def _status_bytes(process: psutil.Process, name: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from completionist.engine.base import PlainText, Prompt
 from completionist.engine.scripted import CARD, Move, Pause
@@ -59,18 +60,26 @@ def test_scale_is_for_projects_that_have_it(
 
 
 def held(prompt: Prompt) -> list[list[Move]]:
-    """Asked to wait, it holds its stream."""
+    """It holds its stream until its client leaves, and says nothing when it was asked to wait."""
     text = "".join(segment.text for segment in prompt.segments if isinstance(segment, PlainText))
-    return [[Pause(math.inf)] if "wait" in text else [b"done"]]
+    return [[Pause(math.inf)] if "wait" in text else [b"done", Pause(math.inf)]]
 
 
 async def saturated(server: RunningServer, *asked: tuple[str, str]) -> list[str]:
-    """Hold the only stream, queue questions of these (name, tier) one after another, let go: who is answered in order."""
+    """Hold the only stream, queue questions of these (name, tier) one after another, let go: who has it next, and next.
+
+    Each leaves with its first words, and only then is there a stream for another.
+    """
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client:
 
         async def one(content: str, **fields: Any) -> None:
-            await ask_async(client, messages=[{"role": "user", "content": content}], **fields)
-            answered.append(content)
+            messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": content}]
+            stream = await client.chat.completions.create(model=CARD.name, messages=messages, stream=True, **fields)
+            async with stream:
+                async for chunk in stream:
+                    if chunk.choices[0].delta.content:
+                        answered.append(content)
+                        break
 
         answered: list[str] = []
         holder = asyncio.create_task(one("wait"))
