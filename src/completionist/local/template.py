@@ -17,6 +17,7 @@ import minijinja
 
 from completionist import ids
 from completionist.local.conversation import SystemPlace
+from completionist.local.numbers import exact, misprinted_literal, number_of
 
 Message = Mapping[str, Any]
 """What a template sees of one turn."""
@@ -63,6 +64,8 @@ class ChatTemplate:
             self._environment.add_template(_NAME, _TRAINING_MARKERS.sub(_as_condition, source))
         except minijinja.TemplateError as error:
             raise TemplateFault(_first_line(error)) from None
+        if literal := misprinted_literal(source):
+            raise TemplateFault(f"it has the number {literal}, which would not be written as Jinja2 writes it")
         self.system_place = self._find_system_place()
         self.shows_names = self._shows_names()
 
@@ -72,10 +75,10 @@ class ChatTemplate:
         """The prompt up to where the assistant's answer begins. Raises `TemplateRefusal` or `TemplateFault`."""
         weight = weight_of(messages) + weight_of(tools)
         self._environment.fuel = _FUEL + _FUEL_PER_CHARACTER * weight
-        variables = {**self._context, **switches, "tools": tools or None}
+        variables = {**self._context, **switches, "tools": exact(tools) or None}
         try:
             rendered = self._environment.render_template(
-                _NAME, messages=messages, add_generation_prompt=True, **variables
+                _NAME, messages=exact(messages), add_generation_prompt=True, **variables
             )
         except minijinja.TemplateError as error:
             raise TemplateFault(_first_line(error)) from None
@@ -135,6 +138,9 @@ def _environment() -> minijinja.Environment:
     environment.add_filter("tojson", _to_json)
     environment.add_filter("indent", _indent)
     environment.add_test("iterable", _is_iterable)
+    environment.add_test("number", _is_number)
+    environment.add_test("float", _is_float)
+    environment.add_test("integer", _is_integer)
     environment.add_global("raise_exception", _raise_exception)
     environment.add_global("strftime_now", ids.local_time)
     return environment
@@ -143,6 +149,19 @@ def _environment() -> minijinja.Environment:
 def _is_iterable(value: object) -> bool:
     """Unlike the built-in one: none is not. Templates ask this of tools that are not there."""
     return isinstance(value, Iterable)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(number_of(value), int | float)
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(number_of(value), float)
+
+
+def _is_integer(value: object) -> bool:
+    number = number_of(value)
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _raise_exception(message: object) -> None:
@@ -157,7 +176,21 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     """Unlike the built-in one: `<`, `>`, `&` and letters of all languages stay themselves."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+        default=_plain,
+    )
+
+
+def _plain(value: object) -> object:
+    number = number_of(value)
+    if number is value:
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    return number
 
 
 def _indent(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:

@@ -35,6 +35,7 @@ _TOOLS: Sequence[Mapping[str, Any]] = (
                     "days": {"type": "integer", "minimum": 1},
                     "unit": {"type": "string", "enum": ["m", "ft"]},
                     "at": {"type": "array", "items": {"type": "number"}},
+                    "step": {"type": "number", "minimum": 0.0, "maximum": 1e20, "default": 1e-05},
                 },
                 "required": ["harbour"],
             },
@@ -46,7 +47,9 @@ _TOOLS: Sequence[Mapping[str, Any]] = (
     },
 )
 _CALL = Call(
-    "call0abcd", "get_tide", '{"harbour": "Brest", "days": 2, "unit": null, "at": [1.5, 2], "deep": {"a": [true]}}'
+    "call0abcd",
+    "get_tide",
+    '{"harbour": "Brest", "days": 2, "unit": null, "at": [1.5, 2, 3.0], "step": 1.0, "deep": {"a": [true, 1e20]}}',
 )
 _OTHER = Call("call1abcd", "now", "{}")
 
