@@ -42,6 +42,7 @@ from completionist.media.listener import WorkerListener
 from completionist.media.looker import WorkerLooker
 from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
+from completionist.media.scratch import sweep
 from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
 from completionist.media.workers import Media
 from completionist.metrics import Metrics
@@ -313,6 +314,7 @@ async def _serve(
         metrics = Metrics()
         registry = Registry(scan, free_memory_bytes, metrics)
         parts.push_async_callback(registry.close)
+        await asyncio.to_thread(sweep)
         await registry.refresh()
         warn_of_strangers(settings, registry)
         card = await registry.start(first) if first else None

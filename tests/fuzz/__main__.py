@@ -1,6 +1,7 @@
 """`make fuzz`: a third of the time for the document, a third for the machines, then ten thousand requests with a nonce each.
 
     python -m tests.fuzz --minutes 20 --requests 10000
+    python -m tests.fuzz --part nonces --requests 500
 
 The machines are the property tests of the whole suite, with another seed and more examples in every round.
 """
@@ -34,9 +35,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0, help="for the document and the machines together")
     parser.add_argument("--requests", type=int, default=10_000, help="with a nonce each")
+    parser.add_argument("--part", choices=("document", "machines", "nonces"), help="this one alone, with all the time")
     given = parser.parse_args()
-    half_s = given.minutes * 30
-    return max(_document(half_s), _machines(half_s), _bleed(given.requests))
+    budget_s = given.minutes * (60 if given.part else 30)
+    parts = {
+        "document": lambda: _document(budget_s),
+        "machines": lambda: _machines(budget_s),
+        "nonces": lambda: _bleed(given.requests),
+    }
+    return max(run() for name, run in parts.items() if given.part in (None, name))
 
 
 def _document(budget_s: float) -> int:
@@ -82,10 +89,11 @@ def _round(seed: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
 
 def _bleed(n_requests: int) -> int:
     with tempfile.TemporaryDirectory() as name, running_model(Path(name) / "log", sizes=_SIZES) as url:
-        began_s = time.monotonic()
-        done = bleed(url, DEFAULT_MODEL, n_requests=n_requests, at_once=2 * _STREAMS, seed=n_requests)
+        began_s, seed = time.monotonic(), random.SystemRandom().randrange(2**32)
+        done = bleed(url, DEFAULT_MODEL, n_requests=n_requests, at_once=2 * _STREAMS, seed=seed)
     _say(
-        f"nonces: {done.n_requests:,} requests in {time.monotonic() - began_s:.0f} s, {done.n_own:,} repeat their own, "
+        f"nonces: seed {seed}, {done.n_requests:,} requests in {time.monotonic() - began_s:.0f} s, "
+        f"{done.n_own:,} repeat their own, "
         f"{len(done.foreign)} another one's, {len(done.broken)} failed {[*done.foreign, *done.broken][:5]}"
     )
     return 0 if not (done.foreign or done.broken) and done.n_own > _LEAST_OWN * n_requests else 1

@@ -19,7 +19,7 @@ from completionist.api.buckets import Bucket
 from completionist.engine.base import PlainText, Prompt
 from completionist.engine.scripted import CARD, Move, Pause
 from completionist.errors.rates import duration
-from completionist.settings import EngineSettings, KeySettings, LimitSettings, Settings, SharedLimits
+from completionist.settings import EngineSettings, KeySettings, LimitSettings, ProjectLimits, Settings, SharedLimits
 from tests.conftest import Serve
 from tests.support import raw
 from tests.support.server import MODEL, SETTINGS, RunningServer, eventually, running_server
@@ -120,6 +120,38 @@ def test_requests_per_minute(limited: RunningServer) -> None:
     assert refused.headers["retry-after"] == str(math.ceil(wait_ms / 1000))
     assert "x-should-retry" not in refused.headers
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_the_tightest_limit_is_shown(serve: Serve) -> None:
+    """Of the key, of its project and of the end user, whichever has the least left, each for requests and for tokens."""
+    limits = LimitSettings(
+        project=ProjectLimits(requests_per_minute=5, tokens_per_minute=3_000),
+        end_user=SharedLimits(requests_per_minute=2, tokens_per_minute=1_000),
+    )
+    keys = (key_settings("plain"), key_settings("brother", requests_per_minute=3, tokens_per_minute=2_000))
+    server = serve(waits, settings=SETTINGS.model_copy(update={"keys": keys, "limits": limits}))
+
+    def shown(key: str, **fields: object) -> dict[str, tuple[str, str]]:
+        headers = create(server, key, **fields).headers
+        kinds = ("requests", "tokens", "project-tokens")
+        assert all(f"x-ratelimit-reset-{kind}" in headers for kind in kinds)
+        return {
+            kind: (headers[f"x-ratelimit-limit-{kind}"], headers[f"x-ratelimit-remaining-{kind}"]) for kind in kinds
+        }
+
+    first = shown("plain")
+    assert first["requests"] == ("5", "4")
+    assert first["tokens"] == first["project-tokens"]
+    assert first["tokens"][0] == "3000"
+    brother = shown("brother")
+    assert brother["requests"] == ("3", "2")  # the project has 3
+    assert (brother["tokens"][0], brother["project-tokens"][0]) == ("2000", "3000")
+    assert shown("plain", user="ada")["requests"] == ("2", "1")  # the project as well as the key have more
+    assert shown("plain", user="ada", n=0)["requests"] == ("5", "1")  # refused before anybody looks at the user
+    refused = create(server, "plain", user="ada")
+    assert refused.status == 200
+    assert [create(server, key).status for key in ("plain", "brother")] == [429, 429]
+    assert shown("brother")["requests"] == ("5", "0")
 
 
 def test_tokens_are_reserved_and_settled(limited: RunningServer) -> None:

@@ -87,6 +87,8 @@ class Meter:
     def __init__(self, limiter: Limiter, caller: Caller) -> None:
         self._limiter = limiter
         self._caller = caller
+        self._named: str | None = None
+        """The end user, once the request has been read."""
         self._look_up()
         self._taken_from: Sequence[Account] = ()
         self._n_reserved = 0
@@ -121,24 +123,29 @@ class Meter:
         self._n_reserved = n_tokens
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What is left to the key, and to the project if that is limited (section 9.4)."""
+        """What is left by the tightest limits of this request, and to the project if that is limited (section 9.4)."""
         now_s = time.monotonic()
         buckets: Mapping[str, Bucket | None] = {
-            "requests": self._key.requests,
-            "tokens": self._key.tokens,
+            "requests": _tightest([account.requests for account in self._accounts], now_s),
+            "tokens": _tightest([account.tokens for account in self._accounts], now_s),
             "project-tokens": self._project.tokens if self._project else None,
         }
         return [line for name, bucket in buckets.items() if bucket for line in _lines(name, bucket, now_s)]
 
+    @property
+    def _accounts(self) -> list[Account]:
+        return [account for account in (self._key, self._project, self._end_user) if account]
+
     def _look_up(self) -> None:
         """Anew after every wait: an account that is as good as new may have been forgotten meanwhile."""
-        self._key, self._project, _ = self._limiter.accounts(self._caller, None)
+        self._key, self._project, self._end_user = self._limiter.accounts(self._caller, self._named)
 
     def _reserve(self, model: str, end_user: str | None, n_tokens: int) -> None:
+        self._named = end_user
+        self._look_up()
         self._limiter.check_quota(self._caller)
         now_s = time.monotonic()
-        self._key, self._project, end_users = self._limiter.accounts(self._caller, end_user)
-        accounts = [account for account in (self._key, self._project, end_users) if account]
+        accounts = self._accounts
         for account in accounts:
             if refusal := account.refusal(model, self._caller.organization, n_tokens, now_s):
                 raise refusal
@@ -151,6 +158,12 @@ class Meter:
         now_s = time.monotonic()
         for account in self._taken_from:
             account.take(n_requests, n_tokens, now_s)
+
+
+def _tightest(buckets: Sequence[Bucket | None], now_s: float) -> Bucket | None:
+    """The one with the least left; of such the smallest."""
+    limited = [bucket for bucket in buckets if bucket]
+    return min(limited, key=lambda bucket: (bucket.remaining(now_s), bucket.per_minute), default=None)
 
 
 def _lines(name: str, bucket: Bucket, now_s: float) -> Iterator[tuple[bytes, bytes]]:

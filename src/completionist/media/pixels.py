@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -15,6 +13,7 @@ from completionist.chat.pictures import BadPicture
 from completionist.errors import ServerError
 from completionist.media.client import MediaWorker, slices
 from completionist.media.frames import BadImage, Refused, Seen, SeePicture
+from completionist.media.scratch import Scratch
 from completionist.settings import ImageSettings
 from completionist.types.parts import Base64, Detail, Pixels
 
@@ -29,14 +28,19 @@ class WorkerDecoder:
 
     def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
-        self.directory = Path(tempfile.gettempdir()) / f"completionist-pictures-{uuid.uuid4().hex}"
+        self._scratch = Scratch()
         is_here = find_spec("PIL") is not None
         self.missing = None if is_here else "Decoding pictures is not installed: pip install 'completionist[vision]'."
         self.max_images = settings.max_images
         self.worker = MediaWorker("pixels", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)
 
+    @property
+    def directory(self) -> Path:
+        """Of the files with pixels."""
+        return self._scratch.path
+
     async def pixels(self, data: Base64, *, detail: Detail, project: str) -> Pixels:
-        file = _File(self.directory / uuid.uuid4().hex)
+        file = _File(self._scratch)
         question = SeePicture(
             n_payload_bytes=len(data),
             max_side=_MAX_SIDES[detail],
@@ -70,22 +74,23 @@ class WorkerDecoder:
     async def close(self) -> None:
         """End the worker, and delete what is left."""
         await self.worker.close()
-        await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+        await asyncio.to_thread(self._scratch.close)
 
 
 class _File:
     """For the pixels of one picture. Who asked may leave before it is there: then it is not made any more."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, scratch: Scratch) -> None:
+        self.path = scratch.path / uuid.uuid4().hex
+        self._scratch = scratch
         self._lock = Lock()
         self._is_wanted = True
 
     def make(self) -> None:
-        """Nobody else may read it."""
+        """On the worker's thread. Nobody else may read it."""
         with self._lock:
             if self._is_wanted:
-                self.path.parent.mkdir(mode=0o700, exist_ok=True)
+                self._scratch.open()
                 self.path.touch(mode=0o600)
 
     def drop(self) -> None:
