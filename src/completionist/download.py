@@ -27,11 +27,11 @@ _HEALING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class Unreachable(OperatorError):
+    """`fault`: what happened, without what to do about it."""
+
     def __init__(self, host: str, reason: str) -> None:
-        super().__init__(
-            f"cannot fetch from {host} ({reason or 'connection lost'}): check the network or proxy and run the command again; "
-            "what arrived is kept"
-        )
+        self.fault = f"cannot fetch from {host} ({reason or 'connection lost'})"
+        super().__init__(f"{self.fault}: check the network or proxy and run the command again; what arrived is kept")
 
 
 class DownloadRefused(OperatorError):

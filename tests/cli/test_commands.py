@@ -18,8 +18,9 @@ from completionist.registry.aliases import Alias
 from tests.cli.conftest import Cli, one_line
 
 
-def test_version(cli: Cli) -> None:
-    completed = cli("version")
+@pytest.mark.parametrize("spelling", ["version", "--version"])
+def test_version(cli: Cli, spelling: str) -> None:
+    completed = cli(spelling)
     assert (completed.returncode, completed.stdout, completed.stderr) == (0, __version__ + "\n", "")
 
 

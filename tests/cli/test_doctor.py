@@ -18,7 +18,7 @@ Captured = pytest.CaptureFixture[str]
 
 def test_templates_of_a_directory_are_compared(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "good.jinja").write_text("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}")
-    (tmp_path / "config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}{{ 1e20 }}"}))
+    (tmp_path / "config.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}{{ 2.0 | tojson }}"}))
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "model.gguf").write_bytes(MODEL)
     (tmp_path / "broken.j2").write_text("{% for %}")
@@ -39,7 +39,7 @@ def test_templates_of_a_directory_are_compared(tmp_path: Path, capsys: Captured)
     }
     assert "cannot be read" in found["cut.json"]["detail"]
     assert found["good.jinja"]["verdict"] == found["sub/model.gguf"]["verdict"] == "fine"
-    assert "'Hello!100000000000000000000.0' here, 'Hello!1e+20' by Jinja2" in found["config.json"]["detail"]
+    assert "'Hello!2' here, 'Hello!2.0' by Jinja2" in found["config.json"]["detail"]
     assert "refused: TemplateError: syntax error" in found["broken.j2"]["detail"]
 
 
@@ -48,7 +48,10 @@ def test_without_templates_or_jinja_it_says_so(
 ) -> None:
     assert run(["doctor", "--templates", str(tmp_path)]) == 1
     assert "has no chat template" in capsys.readouterr().err
+    assert run(["doctor", "--templates", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere does not exist" in capsys.readouterr().err
     (tmp_path / "good.jinja").write_text("{{ messages[0].content }}")
+    assert run(["doctor", "--templates", str(tmp_path / "good.jinja")]) == 0
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert run(["doctor", "--templates", str(tmp_path)]) == 1
     assert "pip install 'completionist[templates]'" in capsys.readouterr().err

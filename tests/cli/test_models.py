@@ -110,6 +110,23 @@ def test_what_there_is_can_be_asked_first(hub: HubServer, capsys: Captured) -> N
     assert hub.requests == []
 
 
+def test_what_is_here_is_not_said_to_be_fetched(hub: HubServer, capsys: Captured, tmp_path: Path) -> None:
+    assert run(["pull", REPO]) == 0
+    assert "fetched and verified" in capsys.readouterr().err
+    assert run(["pull", REPO]) == 0
+    assert capsys.readouterr().err == f"{REPO}:Q4_K_M: it is here, and the hub has no newer one\n"
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(MODEL)
+    assert run(["pull", str(file)]) == 0
+    assert capsys.readouterr().out == f"mine: {file}\n"
+
+
+def test_an_endpoint_that_is_none_is_named(hub: HubServer, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "nonsense")
+    assert run(["pull", REPO]) == 1
+    assert "HF_ENDPOINT is no address of a hub (nonsense)" in capsys.readouterr().err
+
+
 def test_without_the_hub_what_is_here_will_do(
     hub: HubServer, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +136,7 @@ def test_without_the_hub_what_is_here_will_do(
     assert run(["pull", REPO]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{REPO}:Q8_0: ")
-    assert "it is here; whether the hub has a newer one was not asked" in err
+    assert "it is here; whether the hub has a newer one was not asked (HF_HUB_OFFLINE is set)" in err
     assert run(["pull", "org/other"]) == 1
     assert "org/other is not on this machine, and HF_HUB_OFFLINE forbids" in capsys.readouterr().err
     assert run(["show", f"{REPO}:Q4_K_M"]) == 1

@@ -10,7 +10,7 @@ from completionist.cache import cache_directory
 from completionist.models.catalog import catalog
 from completionist.models.fit import shape_of
 from completionist.models.gguf import BrokenModelFile, read_facts
-from completionist.models.installed import NotPulled, UnknownModel, installed, model_path, resolve
+from completionist.models.installed import NoModelFile, NotPulled, UnknownModel, installed, model_path, resolve
 from completionist.settings import DEFAULT_MODEL, ModelSettings
 
 from .simple_index import gguf
@@ -47,12 +47,22 @@ def test_a_name_that_is_not_pulled_says_the_command(empty: ModelSettings) -> Non
         ("smollm2-135m", "did you mean smollm2-135m-instruct"),
         ("qwen2.5-coder-0.5b", "did you mean qwen2.5-coder-0.5b-instruct or qwen2.5-coder-1.5b-instruct"),
         ("zzz", "known are smollm2-135m-instruct, "),
-        ("/no/such/model.gguf", "give the path of a GGUF file"),
     ],
 )
 def test_an_unknown_name_gets_a_suggestion(empty: ModelSettings, name: str, hint: str) -> None:
     with pytest.raises(UnknownModel, match=hint):
         resolve(name, empty)
+
+
+@pytest.mark.parametrize("name", ["/no/such/model.gguf", "./model", "~/model.gguf", "no/such/model.gguf"])
+def test_a_path_without_a_file_is_none(empty: ModelSettings, name: str) -> None:
+    with pytest.raises(NoModelFile, match=f"{name} does not exist"):
+        resolve(name, empty)
+
+
+def test_a_directory_is_no_model(empty: ModelSettings, tmp_path: Path) -> None:
+    with pytest.raises(NoModelFile, match="is a directory: name the GGUF file in it"):
+        resolve(str(tmp_path), empty)
 
 
 def test_a_path_is_named_by_its_stem(empty: ModelSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

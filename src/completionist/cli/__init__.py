@@ -6,10 +6,11 @@ import os
 import sys
 import time
 from importlib import import_module
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
+from completionist import __version__
 from completionist.errors import OperatorError
 
 STARTED_S = time.monotonic()
@@ -99,8 +100,8 @@ def command_line(arguments: list[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.callback()(_only_commands)
     wanted = next((word for word in _words(arguments) if not word.startswith("-")), None)
+    app.callback()(_version_or_commands)
     if wanted in COMMANDS:
         app.add_typer(import_module(f"{__name__}.{COMMANDS[wanted].module}").app)
         return app
@@ -115,5 +116,19 @@ def _words(arguments: list[str]) -> list[str]:
     return line.split()[1:] if line and COMPLETE_VARIABLE in os.environ else arguments
 
 
+def _print_version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _version_or_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keeps typer from taking a single command for the whole application."""
+
+
 def _only_commands() -> None:
-    """Keeps typer from taking a single command for the whole application, and stands for commands that are only listed."""
+    """Stands for commands that are only listed."""

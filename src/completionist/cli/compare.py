@@ -17,16 +17,15 @@ _TEXTS = (".jinja", ".jinja2", ".j2", ".txt")
 
 class NoTemplates(OperatorError):
     def __init__(self, directory: Path) -> None:
-        super().__init__(
-            f"{directory} has no chat template: .jinja files, .json files with a chat_template, or .gguf files"
-        )
+        none = "has no chat template" if directory.exists() else "does not exist"
+        super().__init__(f"{directory} {none}: give .jinja files, .json files with a chat_template, or .gguf files")
 
 
 def compare_templates(directory: Path, add: Callable[[Finding], None]) -> None:
-    """A finding for each template, and one for all. Raises `NoTemplates`, `OracleMissing`."""
+    """A finding for each template, and one for all; a single file will do. Raises `NoTemplates`, `OracleMissing`."""
     found: list[Agreement] = []
-    for path in sorted(directory.rglob("*")):
-        name = str(path.relative_to(directory))
+    for path in [directory] if directory.is_file() else sorted(directory.rglob("*")):
+        name = path.name if path == directory else str(path.relative_to(directory))
         try:
             sources = _sources(path) if path.is_file() else {}
         except (OSError, ValueError, BrokenModelFile) as error:

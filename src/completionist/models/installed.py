@@ -20,6 +20,7 @@ from completionist.parts import parts_of
 from completionist.settings import Dialect, ModelSettings
 
 LOCAL_PUBLISHER = "local"
+_BEGINNINGS_OF_PATHS = ("/", "./", "../", "~")
 
 
 class UnknownModel(OperatorError):
@@ -29,6 +30,14 @@ class UnknownModel(OperatorError):
         close = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
         mean = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
         super().__init__(f"no model {name}: {mean} (or give the path of a GGUF file, or a hub reference, org/repo)")
+
+
+class NoModelFile(OperatorError):
+    """What is meant for a path is none of a file."""
+
+    def __init__(self, name: str) -> None:
+        what = "is a directory: name the GGUF file in it" if Path(name).expanduser().is_dir() else "does not exist"
+        super().__init__(f"{name} {what}")
 
 
 class NotPulled(OperatorError):
@@ -65,7 +74,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
 def resolve(name: str, settings: ModelSettings, entries: Mapping[str, CatalogEntry] | None = None) -> ModelFile:
     """The file behind a name of the catalogue, a path or a reference to the hub.
 
-    Raises `UnknownModel`, `BadReference`, `NotPulled`, `AmbiguousVariant`, `BrokenModelFile`. Blocking, without network.
+    Raises `UnknownModel`, `NoModelFile`, `BadReference`, `NotPulled`, `AmbiguousVariant`, `BrokenModelFile`. Blocking,
+    without network.
     """
     known = catalog() if entries is None else entries
     if entry := known.get(name):
@@ -74,9 +84,11 @@ def resolve(name: str, settings: ModelSettings, entries: Mapping[str, CatalogEnt
     if path.is_file():
         check_gguf(path)
         return _model_file(path.absolute(), name=path.stem, publisher=LOCAL_PUBLISHER)
+    if name.startswith(_BEGINNINGS_OF_PATHS):
+        raise NoModelFile(name)
     if reference := hub_reference(name):
         return resolve_reference(reference)
-    raise UnknownModel(name, tuple(known))
+    raise NoModelFile(name) if path.suffix == ".gguf" or path.is_dir() else UnknownModel(name, tuple(known))
 
 
 def installed(settings: ModelSettings, entries: Mapping[str, CatalogEntry] | None = None) -> tuple[ModelFile, ...]:

@@ -11,9 +11,16 @@ from pathlib import Path
 
 import msgspec
 
+from completionist.errors import OperatorError
+
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 _DEFAULT_TIMEOUT_S = 10.0
+
+
+class BadEndpoint(OperatorError):
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"HF_ENDPOINT is no address of a hub ({endpoint}): correct it, or unset it")
 
 
 class HubPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +37,12 @@ class HubPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def hub_place() -> HubPlace:
-    """The hub of this user."""
+    """The hub of this user. Raises `BadEndpoint`."""
+    endpoint = hub_endpoint()
+    if not endpoint.startswith(("http://", "https://")):
+        raise BadEndpoint(endpoint)
     return HubPlace(
-        endpoint=hub_endpoint(),
+        endpoint=endpoint,
         cache=hub_cache(),
         token=_token(),
         is_offline=_is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"),
