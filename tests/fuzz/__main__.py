@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from completionist.settings import DEFAULT_MODEL
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("--part", choices=("document", "machines", "nonces"), help="this one alone, with all the time")
     given = parser.parse_args()
     budget_s = given.minutes * (60 if given.part else 30)
-    parts = {
+    parts: dict[str, Callable[[], int]] = {
         "document": lambda: _document(budget_s),
         "machines": lambda: _machines(budget_s),
         "nonces": lambda: _bleed(given.requests),
