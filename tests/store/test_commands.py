@@ -100,7 +100,9 @@ def test_a_copy_that_was_interrupted_goes_on(kind: KindOfDatabase, command: Comm
     assert command(source, "db", "copy", target) == command(target, "db", "check") == 0
 
 
-def test_a_backup_is_whole_while_others_write(kind: KindOfDatabase, command: Command, tmp_path: Path) -> None:
+def test_a_backup_is_whole_while_others_write(
+    kind: KindOfDatabase, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url, file = kind.new_url(), tmp_path / "backup.db"
     with tenants_of(url) as tenants:
         made = fill(tenants)
@@ -112,6 +114,8 @@ def test_a_backup_is_whole_while_others_write(kind: KindOfDatabase, command: Com
         return
     assert file.stat().st_mode & 0o077 == 0
     assert command(url, "db", "backup", str(file)) == 1  # it is there
+    assert command(url, "db", "backup", str(tmp_path / "nowhere" / "backup.db")) == 1
+    assert "No such file or directory" in capsys.readouterr().err
     with tenants_of(f"sqlite:///{file}") as tenants:
         assert wire(tenants, made) == before
         assert tenants.listed() == made
@@ -128,6 +132,8 @@ def test_damage_is_found(kind: KindOfDatabase, command: Command, capsys: pytest.
     *faults, summary = capsys.readouterr().err.strip().splitlines()
     assert {fault.split()[0] for fault in faults} == set(made[:3])
     assert summary == "completionist: 3 faults in the database"
+    assert command(url, "db", "check", "--json") == 1
+    assert json.loads(capsys.readouterr().out) == {"is_sound": False, "faults": faults}
 
 
 def test_a_project_is_deleted_without_a_trace(

@@ -87,6 +87,12 @@ def run(arguments: list[str]) -> int:
     except OperatorError as error:
         print(f"completionist: {error}", file=sys.stderr)  # noqa: T201 - the one line that an operator reads
         return error.exit_code
+    except (
+        OSError
+    ) as error:  # a disk that is full, a file that may not be read: nothing that a traceback would help with
+        where = f": {error.filename}" if error.filename else ""
+        print(f"completionist: {error.strerror or error}{where}", file=sys.stderr)  # noqa: T201 - as above
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -81,7 +80,7 @@ def backup(
     there = FileDirectory(beside)
     with opened(config, f"sqlite:///{file}") as copy_:
         n_contents = contents.back_up(copy_, _directory(config), there)
-        _refuse_faults(copy_, there, with_digests=True)
+        _refuse_faults(_faults(copy_, there, with_digests=True))
     if as_json:
         typer.echo(json_text({"file": file, "size_bytes": size_bytes, "contents": beside, "n_contents": n_contents}))
         return
@@ -97,8 +96,13 @@ def check(
 ) -> None:
     """Look for damage: in the database, and in what belongs together, contents of files too."""
     with opened(config) as database:
-        _refuse_faults(database, _directory(config), with_digests=digests)
-    typer.echo(json_text({"is_sound": True}) if as_json else "sound")
+        faults = _faults(database, _directory(config), with_digests=digests)
+        if as_json:
+            found = list(faults)
+            typer.echo(json_text({"is_sound": not found, "faults": found}))
+            raise typer.Exit(code=bool(found))
+        _refuse_faults(faults)
+    typer.echo("sound")
 
 
 @group.command()
@@ -145,12 +149,15 @@ def delete_project(
         raise OperatorError("something is left: is the server still storing for this project? Run the command again")
 
 
-def _refuse_faults(database: Database, directory: FileDirectory, *, with_digests: bool) -> None:
+def _faults(database: Database, directory: FileDirectory, *, with_digests: bool) -> Iterator[str]:
+    yield from inspection.faults(database)
+    yield from contents.faults(database, directory, with_digests=with_digests)
+
+
+def _refuse_faults(faults: Iterable[str]) -> None:
     n_faults = 0
-    in_rows = inspection.faults(database)
-    in_contents = contents.faults(database, directory, with_digests=with_digests)
-    for fault in itertools.chain(in_rows, in_contents):
+    for fault in faults:
         typer.echo(fault, err=True)
         n_faults += 1
     if n_faults:
-        raise OperatorError(f"{n_faults} faults in the database")
+        raise OperatorError(f"{n_faults} {'fault' if n_faults == 1 else 'faults'} in the database")

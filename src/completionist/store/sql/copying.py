@@ -76,14 +76,19 @@ def back_up(database: Database, file: Path) -> int:
     if file.exists():
         raise OperatorError(f"{file} is there already: name another file")
     part = file.with_name(file.name + ".part")
-    part.unlink(missing_ok=True)
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with database.bare() as connection:
-        connection.execute(text("VACUUM INTO :file"), {"file": str(part)})
-    with part.open("rb") as copied:
-        os.fsync(copied.fileno())
-    part.rename(file)
-    return file.stat().st_size
+    try:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with database.bare() as connection:
+            connection.execute(text("VACUUM INTO :file"), {"file": str(part)})
+        with part.open("rb") as copied:
+            os.fsync(copied.fileno())
+        part.rename(file)
+        return file.stat().st_size
+    except OSError as error:
+        raise OperatorError(f"cannot write {part}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def contents(connection: Connection, table: Table) -> Contents:
