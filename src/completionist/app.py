@@ -29,6 +29,7 @@ from completionist.chat.attached import Attachments
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.moderate import Moderator
 from completionist.chat.pictures import PictureSource
+from completionist.chat.room import Rooms
 from completionist.chat.search import SearchProvider
 from completionist.chat.service import Backends, ChatService, Served, Stages
 from completionist.engine.base import ModelCard
@@ -166,7 +167,8 @@ def wire(
     """Everything between the socket and a backend."""
     files = open_files(settings, store)
     attachments = Attachments(files, store, media, settings.documents)
-    moderator = open_moderator(settings.moderation, backends)
+    rooms = Rooms(settings.engine.queue_requests)
+    moderator = open_moderator(settings.moderation, backends, rooms)
     ledger = Ledger(books)
     metrics.watch_store(store)
 
@@ -183,7 +185,7 @@ def wire(
             store,
             settings.store,
             Stages(attachments, media, books, moderator),
-            queue_requests=settings.engine.queue_requests,
+            rooms,
         ),
         decoder=Decoder(reading),
         drain=Drain(),
@@ -243,7 +245,7 @@ def index_file(settings: Settings) -> Path:
     return (settings.search.index or data_directory() / "documents.db").expanduser()
 
 
-def open_moderator(settings: ModerationSettings, backends: Backends) -> Moderator | None:
+def open_moderator(settings: ModerationSettings, backends: Backends, rooms: Rooms) -> Moderator | None:
     """What judges texts; None: nothing does. Raises `NoModerationKey`."""
     if settings.url is not None:
         from completionist.moderation.endpoint import Endpoint  # noqa: PLC0415 - an HTTP client that most servers do without
@@ -252,7 +254,7 @@ def open_moderator(settings: ModerationSettings, backends: Backends) -> Moderato
         if settings.key_env and not key:
             raise NoModerationKey(settings.key_env)
         return Endpoint(settings.url, settings, key)
-    return ModelJudge(backends, settings.model, settings) if settings.model else None
+    return ModelJudge(backends, rooms, settings.model, settings) if settings.model else None
 
 
 def hearing_model(settings: Settings) -> Path | None:

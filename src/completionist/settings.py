@@ -306,6 +306,8 @@ class ModerationSettings(Section):
     """For one text."""
     max_characters: int = Field(default=200_000, ge=1)
     """Of one text."""
+    images: bool = True
+    """Whether an endpoint judges pictures, as `omni-moderation` does, and gets those that the answering model sees."""
     max_response_bytes: int = Field(default=2**18, ge=1024)
     """Of an endpoint's answer."""
 

@@ -6,14 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from completionist.app import NoModerationKey, open_moderator
+from completionist.chat.room import Rooms
+from completionist.engine.base import Sight
+from completionist.engine.scripted import CARD
 from completionist.settings import ModerationSettings, ServerSettings, Settings, StoreSettings
 from completionist.types.moderation import CATEGORIES
 from tests.conftest import Serve
+from tests.media.test_pictures import drawn, image_part
 from tests.media.test_speech import repeat
 from tests.support.ask import ask, ask_streamed, text_of
 from tests.support.humming import Humming
@@ -283,10 +288,46 @@ def test_texts_have_a_limit_and_silence_is_not_judged(judge: Moderations, serve:
     assert (result["flagged"], result["categories"], result["category_scores"]) == (False, {}, {})
 
 
+SEEING = msgspec.structs.replace(CARD, sight=Sight(takes_any_size=True))
+
+
+SHIP, FIGHT = (image_part(drawn(words)) for words in ("a ship", "a fight"))
+
+
+def shows(*parts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [{"type": "text", "text": GOOD}, *parts]}]
+
+
+def test_pictures_that_a_model_sees_are_judged_too(
+    judge: Moderations, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(repeat, card=SEEING, settings=settings_for(judge))
+    judge.asked.clear()
+    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+        answer = ask(client, messages=shows(SHIP, FIGHT), extra_body={"moderation": BLOCKED_INPUT})
+        (result,) = shown(answer)["input"]["results"]
+        assert [body["input"] for body, _ in judge.asked[:2]] == [[{"type": "text", "text": GOOD}, SHIP], [FIGHT]]
+        assert result["category_applied_input_types"] == {"harassment": ["text"], "violence": ["text", "image"]}
+        assert (result["flagged"], result["category_scores"]["violence"]) == (False, 0.001)
+        monkeypatch.setattr(judge, "flagged_picture", FIGHT)
+        with pytest.raises(openai.BadRequestError, match="flagged as potentially"):
+            ask(client, messages=shows(SHIP, FIGHT), extra_body={"moderation": BLOCKED_INPUT})
+
+
+def test_pictures_that_nobody_judges_cannot_be_blocked(judge: Moderations, serve: Serve) -> None:
+    server = serve(repeat, card=SEEING, settings=settings_for(judge, images=False))
+    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+        answer = ask(client, messages=shows(SHIP), extra_body={"moderation": SCORED})
+        assert shown(answer)["input"] == verdicts(False)
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask(client, messages=shows(SHIP), extra_body={"moderation": BLOCKED_INPUT})
+    assert (caught.value.code, caught.value.param) == ("unsupported_value", "moderation.policy.input.mode")
+
+
 def test_a_key_that_is_not_there_is_a_fault_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JUDGES_KEY", raising=False)
     with pytest.raises(NoModerationKey, match="JUDGES_KEY, which is not set"):
-        open_moderator(ModerationSettings(url="http://judge/v1", key_env="JUDGES_KEY"), backends=None)  # type: ignore[arg-type]  # an endpoint needs none
+        open_moderator(ModerationSettings(url="http://judge/v1", key_env="JUDGES_KEY"), backends=None, rooms=Rooms(1))  # type: ignore[arg-type]  # an endpoint needs none
 
 
 def test_the_categories_are_the_contracts() -> None:

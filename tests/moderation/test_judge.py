@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
 from completionist.engine.base import PlainText, Prompt, WorkerFault
-from completionist.engine.scripted import Move, Pause, pieces
+from completionist.engine.scripted import CARD, Move, Pause, pieces
 from completionist.moderation.judge import QUESTIONS
-from completionist.settings import ModerationSettings, ServerSettings, Settings
+from completionist.settings import EngineSettings, ModerationSettings, ServerSettings, Settings
 from completionist.types.moderation import CATEGORIES
 from tests.conftest import Serve
 from tests.support.ask import ask
-from tests.support.server import MODEL, RunningServer, running_server
+from tests.support.server import MODEL, RunningServer, eventually, running_server
 
+BLOCKED_INPUT = {"model": MODEL, "policy": {"input": {"mode": "block"}}}
 BLOCKED_OUTPUT = {"model": MODEL, "policy": {"output": {"mode": "block"}}}
 WORDS = {"insult": "harassment", "blood": "violence", "gore": "violence/graphic"}
 """In a text → the category that the script says yes to."""
@@ -120,6 +124,29 @@ def test_a_client_that_leaves_ends_the_judging(judging: RunningServer) -> None:
         )
     moderated(judging, "High water is at noon.")
     assert judging.metric("requests_running") == 0
+
+
+def test_judging_has_a_place_in_the_queue_and_none_beyond_it(serve: Serve) -> None:
+    """The one stream and two that wait: each request waits for its answer and for the judge of what it says."""
+    settings = Settings(
+        server=ServerSettings(port=0),
+        engine=EngineSettings(queue_requests=2),
+        moderation=ModerationSettings(model=MODEL),
+    )
+    server = serve(play, settings=settings, card=msgspec.structs.replace(CARD, streams=1))
+    blocked = {"messages": [{"role": "user", "content": "[silent]"}], "moderation": BLOCKED_INPUT, "model": MODEL}
+    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+        first = http.client.HTTPConnection("127.0.0.1", server.port)
+        first.request("POST", "/v1/chat/completions", json.dumps(blocked), {"content-type": "application/json"})
+        eventually(lambda: server.engine.stats.running == 1)
+        for stream in (False, True):
+            with pytest.raises(openai.InternalServerError) as caught:
+                client.post("/chat/completions", body={**blocked, "stream": stream}, cast_to=object)
+            assert (caught.value.status_code, caught.value.code) == (503, "server_is_overloaded")
+            assert caught.value.response.headers["retry-after"]
+        first.close()
+    eventually(lambda: server.engine.stats.running == 0)
+    assert moderated(server, "An insult.")[1]["input"]["results"][0]["flagged"]
 
 
 def test_a_model_that_is_not_there_is_named(serve: Serve) -> None:

@@ -15,14 +15,18 @@ FLAGS = "wicked"
 """A text with this word is flagged."""
 
 
-def result(text: str) -> dict[str, Any]:
-    is_bad = FLAGS in text
+def result(text: str, *, is_bad: bool = False, has_picture: bool = False) -> dict[str, Any]:
+    is_bad = is_bad or FLAGS in text
     score = 0.97 if is_bad else 0.01
     return {
         "flagged": is_bad,
         "categories": {"harassment": is_bad, "violence": False, "illicit": None},
         "category_scores": {"harassment": score, "violence": 0.001, "illicit": None},
-        "category_applied_input_types": {"harassment": ["text"], "violence": ["text"], "illicit": []},
+        "category_applied_input_types": {
+            "harassment": ["text"] if text else [],
+            "violence": [*(["text"] if text else []), *(["image"] if has_picture else [])],
+            "illicit": [],
+        },
     }
 
 
@@ -53,13 +57,14 @@ BROKEN: dict[str, bytes] = {
 
 
 class Moderations(ThreadingHTTPServer):
-    """`asked`: the bodies of requests and the keys that they carried."""
+    """`asked`: the bodies of requests and the keys that they carried. It reads parts as it reads a text."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[dict[str, Any], str | None]] = []
+        self.flagged_picture: dict[str, Any] | None = None
 
     @property
     def url(self) -> str:
@@ -72,6 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append((body, self.headers["authorization"]))
+        if isinstance(body["input"], list):
+            self._send(json.dumps(self._seen(body["input"])).encode(), padding=0)
+            return
         text = body["input"]
         if "[silence]" in text:
             time.sleep(1.5)
@@ -85,6 +93,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(next((sent for name, sent in BROKEN.items() if f"[{name}]" in text), json.dumps(answer(text)).encode()),
                    padding=2**20 if "[no end]" in text else 0)  # fmt: skip
+
+    def _seen(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        text = "".join(part.get("text", "") for part in parts)
+        pictures = [part for part in parts if part["type"] == "image_url"]
+        is_bad = self.server.flagged_picture in pictures
+        return {"id": "modr-1", "model": JUDGE, "results": [result(text, is_bad=is_bad, has_picture=bool(pictures))]}
 
     def _send(self, content: bytes, *, padding: int) -> None:
         self.send_response(200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from completionist.errors import APIError
 from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
 from completionist.settings import DocumentSettings, ImageSettings
-from completionist.types.caller import Caller
+from completionist.types.caller import Caller, ServiceTier
 from completionist.types.moderation import ModerationResult
+from completionist.types.parts import Base64
 from completionist.types.request import ChatRequest
 from tests.support.eyes import Eyes
 from tests.support.humming import Humming
@@ -67,8 +69,12 @@ class Judge:
     missing: str | None = None
     names = ("judge",)
     fails_open = False
+    sees = False
 
-    async def judge(self, text: str, name: str, caller: Caller) -> ModerationResult:
+    def place(self, caller: Caller, tier: ServiceTier) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    async def judge(self, text: str, pictures: Sequence[Base64], name: str, caller: Caller) -> ModerationResult:
         raise NotImplementedError
 
     async def close(self) -> None:

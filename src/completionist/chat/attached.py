@@ -67,7 +67,9 @@ class Attachments:
         if not await aside(request, lambda: any(map(_brings_something, request.messages))):
             yield request
             return
-        reading = _Reading(self._files, self._senses, self._settings, project, sees=sees)
+        reading = _Reading(
+            self._files, self._senses, self._settings, project, sees=sees, is_judged=request.moderation is not None
+        )
         try:
             messages = [
                 await self._in_words(i, message, project)
@@ -103,11 +105,14 @@ def _parts(message: Message) -> Sequence[Part]:
 class _Reading:
     """The parts of one request, one after the other; limits of files are those of all of them together."""
 
-    def __init__(self, files: Files, senses: Senses, settings: DocumentSettings, project: str, *, sees: bool) -> None:
+    def __init__(
+        self, files: Files, senses: Senses, settings: DocumentSettings, project: str, *, sees: bool, is_judged: bool
+    ) -> None:
         self._files = files
         self._senses = senses
         self._project = project
         self._sees = sees
+        self._is_judged = is_judged
         self.seen: list[SeenPart] = []
         self._max_bytes = settings.max_request_bytes
         self._max_characters = settings.max_request_characters
@@ -147,7 +152,8 @@ class _Reading:
             pixels = await self._senses.sight.pixels(data, detail=detail, project=self._project)
         except BadPicture as bad:
             raise InvalidImage(at, bad.fault, bad.reason) from None
-        seen = SeenPart(pixels=pixels, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
+        judged = data if self._is_judged else None
+        seen = SeenPart(pixels=pixels, data=judged, prompt_cache_breakpoint=part.prompt_cache_breakpoint)
         self.seen.append(seen)
         return seen
 

@@ -5,26 +5,26 @@
     block     judged first: where it is flagged        deltas are held until all choices are judged; a flagged one is
               nothing runs                             nothing but its end, with `content_filter`
 
-Behind the choices comes `Judged`, then the totals. A text that could not be judged is an error in the answer; where it was
-to be blocked, the operator says whether it passes.
+Behind the choices comes `Judged`, then the totals. The texts of a request are judged one after the other. One that could not
+be judged is an error in the answer; where it was to be blocked, the operator says whether it passes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import Protocol
 
 from completionist.chat.aside import aside
 from completionist.chat.deltas import CallOpened, CallText, Closed, Delta, Judged, Opened, Reasoning, Text, Totals
 from completionist.errors import ModerationUnavailable, UnsupportedValue
-from completionist.types.caller import Caller
+from completionist.types.caller import Caller, ServiceTier
 from completionist.types.formats import Moderation
 from completionist.types.messages import AssistantMessage, Message
 from completionist.types.moderation import CompletionModeration, ModerationError, ModerationResult, ModerationResults
-from completionist.types.parts import RefusalPart, SeenPart, TextPart
+from completionist.types.parts import Base64, Part, RefusalPart, SeenPart, TextPart
 from completionist.types.refusals import InvalidPrompt
 from completionist.types.request import ChatRequest
 from completionist.types.tools import FunctionToolCall
@@ -41,7 +41,7 @@ class Unjudged(Exception):
 
 
 class Moderator(Protocol):
-    """What judges texts."""
+    """What judges texts, and pictures where it sees."""
 
     @property
     def missing(self) -> str | None:
@@ -58,8 +58,21 @@ class Moderator(Protocol):
         """Whether what it could not judge passes where it was to be blocked."""
         ...
 
-    async def judge(self, text: str, name: str, caller: Caller) -> ModerationResult:
-        """What `text` is. `name`: what the request calls the moderator. Raises `Unjudged`."""
+    @property
+    def sees(self) -> bool:
+        """Whether it judges pictures."""
+        ...
+
+    def place(self, caller: Caller, tier: ServiceTier) -> AbstractContextManager[object]:
+        """What a request holds from before it runs until its answer is judged, one text after the other.
+
+        Entering raises `Overloaded`, `FlexUnavailable` where too many do.
+        """
+        ...
+
+    async def judge(self, text: str, pictures: Sequence[Base64], name: str, caller: Caller) -> ModerationResult:
+        """What `text` and `pictures` are together; there are none where it does not see. `name`: what the request calls the
+        moderator. Raises `Unjudged`."""
         ...
 
     async def close(self) -> None: ...
@@ -75,19 +88,26 @@ class Moderated:
         self._caller = caller
         self._blocks_input = bool(policy and policy.input and policy.input.mode == "block")
         self._blocks_output = bool(policy and policy.output and policy.output.mode == "block")
+        self._turn = asyncio.Lock()
         self._input: _Judging
+
+    def place(self, tier: ServiceTier) -> AbstractContextManager[object]:
+        """To be held around `input`. Entering raises `Overloaded`, `FlexUnavailable`."""
+        return self._moderator.place(self._caller, tier)
 
     @asynccontextmanager
     async def input(self, request: ChatRequest) -> AsyncIterator[None]:
         """What the prompt says, judged: first, or meanwhile.
 
         Entering raises `InvalidPrompt`; `ModerationUnavailable`; `UnsupportedValue` where something is to be blocked that
-        cannot be judged, since it reaches the model as other than text.
+        cannot be judged: what reaches the model as other than text, but for pictures where the moderator sees.
         """
-        if self._blocks_input and await aside(request, partial(has_more_than_text, request.messages)):
+        sees = self._moderator.sees
+        if self._blocks_input and await aside(request, partial(has_unjudged, request.messages, sees=sees)):
             raise UnsupportedValue("moderation.policy.input.mode", "'block'", ("score",))
         text = await aside(request, partial(input_text, request.messages))
-        self._input = self._judging(text)
+        pictures = await aside(request, partial(input_pictures, request.messages)) if sees else ()
+        self._input = self._judging(text, pictures)
         try:
             if self._blocks_input:
                 self._let_in(await self._input)
@@ -127,12 +147,13 @@ class Moderated:
         finally:
             await _end(judging.values())
 
-    def _judging(self, text: str) -> _Judging:
-        return asyncio.create_task(self._judge(text))
+    def _judging(self, text: str, pictures: Sequence[Base64] = ()) -> _Judging:
+        return asyncio.create_task(self._judge(text, pictures))
 
-    async def _judge(self, text: str) -> ModerationResult | ModerationError:
+    async def _judge(self, text: str, pictures: Sequence[Base64]) -> ModerationResult | ModerationError:
         try:
-            return await self._moderator.judge(text, self._name, self._caller)
+            async with self._turn:
+                return await self._moderator.judge(text, pictures, self._name, self._caller)
         except Unjudged as fault:
             return ModerationError(message=fault.reason)
 
@@ -182,14 +203,23 @@ def input_text(messages: Iterable[Message]) -> str:
     return "\n\n".join(text for message in messages for text in _texts(message) if text)
 
 
-def has_more_than_text(messages: Iterable[Message]) -> bool:
-    """Whether something is in them that reaches the model as other than text."""
+def input_pictures(messages: Iterable[Message]) -> Sequence[Base64]:
+    """Those that the model sees, as they came."""
+    return tuple(part.data for part in _parts(messages) if isinstance(part, SeenPart) and part.data)
+
+
+def has_unjudged(messages: Iterable[Message], *, sees: bool) -> bool:
+    """Whether something in them reaches the model as other than text, and is no picture or not seen."""
     return any(
-        isinstance(part, SeenPart) or not isinstance(part, TextPart | RefusalPart)
-        for message in messages
-        if isinstance(message.content, tuple)
-        for part in message.content
+        not sees if isinstance(part, SeenPart) else not isinstance(part, TextPart | RefusalPart)
+        for part in _parts(messages)
     )
+
+
+def _parts(messages: Iterable[Message]) -> Iterator[Part]:
+    for message in messages:
+        if isinstance(message.content, tuple):
+            yield from message.content
 
 
 def _texts(message: Message) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Place:
 
 
 class Room:
-    """The requests of one model."""
+    """The requests of one model, and those whose texts it judges."""
 
     def __init__(self, max_waiting: int) -> None:
         self._max_waiting = max_waiting
@@ -74,3 +74,16 @@ class Room:
             counter[name] += n_waiting
             if not counter[name]:
                 del counter[name]
+
+
+class Rooms:
+    """Of all models of a server."""
+
+    def __init__(self, max_waiting: int) -> None:
+        """`max_waiting`: how many requests may wait for one model."""
+        self._max_waiting = max_waiting
+        self._rooms: dict[str, Room] = {}
+
+    def of(self, model: str) -> Room:
+        """`model`: its own name."""
+        return self._rooms.setdefault(model, Room(self._max_waiting))

@@ -23,7 +23,7 @@ from completionist.chat.keep import Keeper
 from completionist.chat.loaded import Loaded
 from completionist.chat.moderate import Moderated, Moderator
 from completionist.chat.profiles import OPEN, Profile
-from completionist.chat.room import Place, Room
+from completionist.chat.room import Place, Room, Rooms
 from completionist.chat.search import Searched, Source, searched
 from completionist.chat.senses import Senses
 from completionist.chat.speech import Wanted, is_spoken, spoken, wanted_of
@@ -118,16 +118,13 @@ class ChatService:
         store: CompletionStore,
         settings: StoreSettings,
         stages: Stages,
-        *,
-        queue_requests: int,
+        rooms: Rooms,
     ) -> None:
-        """`queue_requests`: how many requests may wait for one model."""
         self.backends = backends
         self._store = store
         self._stages = stages
         self._policy = settings.completions
-        self._queue_requests = queue_requests
-        self._rooms: dict[str, Room] = {}
+        self._rooms = rooms
 
     def judge(self, request: ChatRequest, caller: Caller, request_id: str) -> Asked:
         """Before anything runs: whether the model can do it, as far as that is known while it is not loaded.
@@ -162,8 +159,8 @@ class ChatService:
         async with self.backends.use(request.model) as backend:
             if not asked.is_checked:
                 await aside(request, partial(self._check, request, backend, asked.profile))
-            room = self._rooms.setdefault(backend.card.name, Room(self._queue_requests))
-            yield Answer(Model(backend, asked.profile, room), request, caller, keeper, self._stages)
+            model = Model(backend, asked.profile, self._rooms.of(backend.card.name))
+            yield Answer(model, request, caller, keeper, self._stages)
 
     def _check(self, request: ChatRequest, backend: ChatBackend, profile: Profile) -> None:
         stages = self._stages
@@ -303,16 +300,16 @@ class Answer:
     async def _deltas(self) -> AsyncIterator[tuple[Delta, AsyncIterator[Delta]]]:
         """The first, which says that the request is accepted, and the others. Raises `Overloaded`, `StorageUnavailable` where
         the answer could not be stored, and what is wrong with what the request names, before anything runs."""
-        with self._room.place(
-            self._caller,
-            tier_of(self.request, self._caller),
-            n_choices=self.request.n or 1,
-            n_streams=self._backend.card.streams,
-        ) as self._place:
+        tier, moderated = tier_of(self.request, self._caller), self._moderated()
+        with (
+            self._room.place(
+                self._caller, tier, n_choices=self.request.n or 1, n_streams=self._backend.card.streams
+            ) as self._place,
+            moderated.place(tier) if moderated else nullcontext(),
+        ):
             await self._keeper.check()
             project, voices = self._caller.project, self._stages.voices
             wanted = await wanted_of(self.request, voices, project, self._head.created)
-            moderated = self._moderated()
             async with (
                 self._stages.attachments.read(self.request, project, sees=self._sees) as read,
                 moderated.input(read) if moderated else nullcontext(),

@@ -3,6 +3,7 @@
     {"model": "omni-moderation-latest", "input": "…"}
     → {"id": …, "model": "omni-moderation-2024-09-26", "results": [{"flagged": …, "categories": {…}, "category_scores": {…}}]}
 
+With a picture `input` is a list of parts, as of a message: OpenAI's takes one, so further pictures are asked about one by one.
 Its address and its key are the operator's; nothing that a client says changes where the text goes. What it answers is read
 as far as a limit, and believed only in that form.
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import httpx2
 import msgspec
@@ -23,12 +25,18 @@ from completionist.chat.moderate import Unjudged
 from completionist.log import emit
 from completionist.moderation.texts import check_length, nothing_said
 from completionist.settings import ModerationSettings
-from completionist.types.caller import Caller
+from completionist.types.caller import Caller, ServiceTier
 from completionist.types.moderation import ModerationResult
+from completionist.types.parts import Base64
 
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_SLICE_CHARACTERS = 2**18
+_SIGNATURES = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+"""How files of the four formats of the API begin, in base64."""
+_KINDS: Sequence[Literal["text", "image"]] = ("text", "image")
 
 _Category = Annotated[str, msgspec.Meta(max_length=64)]
 _Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -49,6 +57,25 @@ class _Answer(msgspec.Struct, frozen=True):
     results: Annotated[tuple[_Result, ...], msgspec.Meta(min_length=1, max_length=1)]
 
 
+class _Question(NamedTuple):
+    """A body in three pieces: the picture stands in its middle, since it is megabytes that nothing needs to look at."""
+
+    head: bytes
+    picture: Base64 | None = None
+    tail: bytes = b""
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.head) + (len(self.picture) if self.picture else 0) + len(self.tail)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self.head
+        if self.picture:
+            for start in range(self.picture.start, len(self.picture.text), _SLICE_CHARACTERS):
+                yield self.picture.text[start : start + _SLICE_CHARACTERS].encode("ascii")
+        yield self.tail
+
+
 class Endpoint:
     """Belongs to one event loop."""
 
@@ -59,6 +86,7 @@ class Endpoint:
         self._settings = settings
         self.names = settings.known_names
         self.fails_open = settings.on_failure == "pass"
+        self.sees = settings.images
         self._client = httpx2.AsyncClient(
             headers={
                 "user-agent": f"completionist/{__version__}",
@@ -69,17 +97,29 @@ class Endpoint:
             timeout=settings.timeout_s,
         )
 
-    async def judge(self, text: str, name: str, caller: Caller) -> ModerationResult:
+    def place(self, caller: Caller, tier: ServiceTier) -> AbstractContextManager[None]:
+        """Nothing here is held: requests are bounded by the places of the models that answer."""
+        del caller, tier
+        return nullcontext()
+
+    async def judge(self, text: str, pictures: Sequence[Base64], name: str, caller: Caller) -> ModerationResult:
         """Raises `Unjudged`."""
         del caller
         model = self._settings.model or name
-        if nothing := nothing_said(text, model):
+        nothing = nothing_said(text, model)
+        if nothing and not pictures:
             return nothing
         check_length(text, self._settings.max_characters)
-        body = await asyncio.to_thread(_question, model, text)
+        first, *others = pictures or (None,)
+        result = await self._judged(await asyncio.to_thread(_question, model, "" if nothing else text, first))
+        for picture in others:
+            result = _worse(result, await self._judged(_question(model, "", picture)))
+        return result
+
+    async def _judged(self, question: _Question) -> ModerationResult:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                content = await self._ask(body)
+                content = await self._ask(question)
         except (TimeoutError, httpx2.TimeoutException):
             raise _failed("did not answer in time") from None
         except httpx2.HTTPError as error:
@@ -89,8 +129,9 @@ class Endpoint:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _ask(self, body: bytes) -> bytes:
-        async with self._client.stream("POST", self._url, content=body) as answer:
+    async def _ask(self, question: _Question) -> bytes:
+        length = {"content-length": str(question.n_bytes)}
+        async with self._client.stream("POST", self._url, content=question.pieces(), headers=length) as answer:
             if answer.status_code != httpx2.codes.OK:
                 raise _failed(f"answered with status {answer.status_code}")
             content = bytearray()
@@ -101,8 +142,34 @@ class Endpoint:
         return bytes(content)
 
 
-def _question(model: str, text: str) -> bytes:
-    return json.dumps({"model": model, "input": text}).encode()  # lone surrogates, too, have a form in ASCII
+def _question(model: str, text: str, picture: Base64 | None) -> _Question:
+    """Lone surrogates, too, have a form in ASCII."""
+    if picture is None:
+        return _Question(json.dumps({"model": model, "input": text}).encode())
+    kind = next(kind for start, kind in _SIGNATURES.items() if picture.text.startswith(start, picture.start))
+    parts = [*([{"type": "text", "text": text}] if text else []), {"type": "image_url", "image_url": {"url": ""}}]
+    head, tail = json.dumps({"model": model, "input": parts}).rsplit('"', 1)
+    return _Question(f"{head}data:{kind};base64,".encode(), picture, f'"{tail}'.encode())
+
+
+def _worse(one: ModerationResult, other: ModerationResult) -> ModerationResult:
+    """The verdict on both: the higher score counts, and what either knows."""
+    scores = dict(one.category_scores)
+    applied = dict(one.category_applied_input_types)
+    for category, score in other.category_scores.items():
+        scores[category] = max(score, scores.get(category, 0.0))
+        kinds = {*applied.get(category, ()), *other.category_applied_input_types[category]}
+        applied[category] = tuple(kind for kind in _KINDS if kind in kinds)
+    return ModerationResult(
+        model=one.model,
+        flagged=one.flagged or other.flagged,
+        categories={
+            category: one.categories.get(category, False) or other.categories.get(category, False)
+            for category in scores
+        },
+        category_scores=scores,
+        category_applied_input_types=applied,
+    )
 
 
 def _result(content: bytes) -> ModerationResult:

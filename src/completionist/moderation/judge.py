@@ -14,20 +14,22 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Literal
 
 from completionist.chat.deltas import ChatBackend, Text
 from completionist.chat.moderate import Unjudged
+from completionist.chat.room import Place, Rooms
 from completionist.chat.service import Backends
 from completionist.errors import APIError, ModelNotFound
 from completionist.log import emit
 from completionist.moderation.texts import check_length, nothing_said
 from completionist.settings import ModerationSettings
-from completionist.types.caller import Caller
+from completionist.types.caller import Caller, ServiceTier
 from completionist.types.completion import TopLogprob
 from completionist.types.messages import SystemMessage, UserMessage
 from completionist.types.moderation import ModerationResult
+from completionist.types.parts import Base64
 from completionist.types.request import ChatRequest
 
 _log = logging.getLogger(__name__)
@@ -62,8 +64,11 @@ _N_ALTERNATIVES = 20
 class ModelJudge:
     """Belongs to one event loop; the model is loaded when it is asked for, as any other."""
 
-    def __init__(self, backends: Backends, model: str, settings: ModerationSettings) -> None:
+    sees = False
+
+    def __init__(self, backends: Backends, rooms: Rooms, model: str, settings: ModerationSettings) -> None:
         self._backends = backends
+        self._rooms = rooms
         self._model = model
         self._settings = settings
         self.names = settings.known_names
@@ -77,9 +82,15 @@ class ModelJudge:
             return f"The model '{self._model}', which is to judge, is not installed."
         return None
 
-    async def judge(self, text: str, name: str, caller: Caller) -> ModerationResult:
+    def place(self, caller: Caller, tier: ServiceTier) -> AbstractContextManager[Place]:
+        """Among those that wait for the model, to the end: a request whose answer is written waits again, for the verdict."""
+        backend = self._backends.peek(self._model)
+        room = self._rooms.of(self._backends.find(self._model).model)
+        return room.place(caller, tier, n_choices=1, n_streams=backend.card.streams if backend else 0)
+
+    async def judge(self, text: str, pictures: Sequence[Base64], name: str, caller: Caller) -> ModerationResult:
         """Raises `Unjudged`."""
-        del name
+        del pictures, name
         if nothing := nothing_said(text, self._model):
             return nothing
         check_length(text, self._settings.max_characters)

@@ -56,6 +56,8 @@ class SeenPart(TextPart, frozen=True, kw_only=True):
 
     text: str = ""
     pixels: Pixels
+    data: Base64 | None = None
+    """As it came, where it is to be judged."""
 
 
 class PictureTextPart(TextPart, frozen=True, kw_only=True):
