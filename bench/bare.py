@@ -26,7 +26,8 @@ Draw = Callable[[Rows], list[int]]
 
 ROWS = 512
 """The most rows of one call, as in the server."""
-_FLASH_ATTENTION_OFF = 0
+_MOST_FLASH_TOKENS = 2048
+"""As the server chooses by itself."""
 
 
 class Generated(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ class BareContext:
         params.n_batch = params.n_ubatch = ROWS
         params.n_outputs_max = n_sequences + LONGEST_RUN_TOKENS
         params.n_threads = params.n_threads_batch = threads
-        params.flash_attn_type = _FLASH_ATTENTION_OFF
+        params.flash_attn_type = n_cells <= _MOST_FLASH_TOKENS
         self.handle = self.c.llama_init_from_model(model.handle, params)
         if self.handle == ffi.NULL:
             raise MemoryError(f"no context of {n_sequences} x {n_cells} cells: {model.native.last_words()}")

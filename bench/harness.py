@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from rich.console import Console
@@ -47,8 +47,8 @@ class Options:
     library: Library
     """Which llama.cpp runs everywhere, the bare loop included."""
     threads: int
-    flash_attention: bool
-    """Of our server; the bare loop has none, the peer always."""
+    flash_attention: Literal["auto", "on", "off"]
+    """Of our server; the bare loop has what auto gives, the peer always."""
     pairs: int
     is_short: bool
     """Sizes that only show that a scenario works."""
@@ -168,7 +168,9 @@ def parse_options(description: str, arguments: list[str] | None = None) -> Optio
     parser.add_argument("--model", default=DEFAULT_MODEL, help="catalogue name or GGUF file")
     parser.add_argument("--library", choices=("wheel", "native"), default="wheel", help="which llama.cpp runs")
     parser.add_argument("--threads", type=int, default=processors(), help="of the library (default: the quota)")
-    parser.add_argument("--flash-attention", action="store_true", help="our server with engine.flash_attention")
+    parser.add_argument(
+        "--flash-attention", choices=("auto", "on", "off"), default="auto", help="our server's engine.flash_attention"
+    )
     parser.add_argument("--pairs", type=int, default=MIN_PAIRS, help=f"fewer than {MIN_PAIRS} are not recorded")
     parser.add_argument(
         "--short", action="store_true", help="small sizes and one pair, to see that it works; not recorded"

@@ -66,7 +66,7 @@ def _machine_cpu_s() -> float:
     return float(sum(times.get(kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal")))
 
 
-def facts(library: Library, model: Path, threads: int, *, flash_attention: bool) -> dict[str, str]:
+def facts(library: Library, model: Path, threads: int, *, flash_attention: str) -> dict[str, str]:
     """What has to be the same for two results to be compared."""
     return {
         "processor": _processor(),
@@ -77,7 +77,7 @@ def facts(library: Library, model: Path, threads: int, *, flash_attention: bool)
         "library": library.description,
         "model file": f"{model.name}, {model.stat().st_size:,} bytes, sha256 {_sha256(model)[:12]}",
         "threads": str(threads),
-        "flash attention": "ours and the peer's" if flash_attention else "the peer's alone",
+        "flash attention": flash_attention,
         "commit": _commit(),
     }
 

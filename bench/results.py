@@ -97,7 +97,8 @@ def record(result: Result) -> Path:
     """Write a recordable result to where `bench.report` finds it."""
     assert result.recordable
     DIRECTORY.mkdir(exist_ok=True)
-    attention = "-flash" if result.facts["flash attention"].startswith("ours") else ""
+    chosen = result.facts["flash attention"]
+    attention = "" if chosen == "auto" else f"-flash-{chosen}"
     path = DIRECTORY / f"{result.scenario}-{result.model}{attention}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return path

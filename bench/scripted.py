@@ -39,7 +39,7 @@ _ORDER = LoadModel(
     context_tokens=None,
     long_streams=None,
     kv_type="f16",
-    flash_attention=False,
+    flash_attention="auto",
     cache_bytes=None,
     max_waiting=0,
 )

@@ -87,7 +87,7 @@ def _completionist(options: Options, sizes: Mapping[str, int | None], more: Mapp
         "COMPLETIONIST_SERVER__PORT": str(port),
         "COMPLETIONIST_ENGINE__LIBRARY": str(options.library.path),
         "COMPLETIONIST_ENGINE__THREADS": str(options.threads),
-        "COMPLETIONIST_ENGINE__FLASH_ATTENTION": str(options.flash_attention),
+        "COMPLETIONIST_ENGINE__FLASH_ATTENTION": options.flash_attention,
         "COMPLETIONIST_LOG__LEVEL": "warning",
     }
     environment |= {f"COMPLETIONIST_ENGINE__{name}": str(size) for name, size in sizes.items() if size is not None}

@@ -74,8 +74,9 @@ class EngineSettings(Section):
     """Streams of `context_tokens` for sequences that outgrow theirs; None: 1 where these are longer."""
     kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
     """How the memory of sequences is stored: quantised it is half or a quarter of the size, slower and less exact."""
-    flash_attention: bool = False
-    """Attention without the matrix of scores: faster for short contexts, slower for long ones. Quantised memory has it."""
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    """Attention without the matrix of scores, which is faster in short streams and slower in long ones; auto: in those of up to
+    2048 tokens. Quantised memory always has it. Without, a prompt is answered to the last bit as if nothing were cached."""
     cache_bytes: int | None = Field(default=None, ge=0)
     """Host memory for prompts that may come again; None: a tenth of what is free, at most 2 GiB; 0: none is kept."""
     queue_requests: int = Field(default=256, ge=0)

@@ -21,7 +21,7 @@ def forced(tmp_path: Path) -> Options:
         model=ModelFile(path=model, name="m", publisher="local", sha256=None, added_at_s=0),
         library=Library(path=model, description="none"),
         threads=1,
-        flash_attention=False,
+        flash_attention="auto",
         pairs=5,
         is_short=False,
         is_long=False,

@@ -36,7 +36,7 @@ class BareLoop:
         self.model = Model(native, path)
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = CONTEXT_TOKENS, 512, 512
-        params.flash_attn_type = 0
+        params.flash_attn_type = 1  # as the server has it in streams this short
         params.n_threads = params.n_threads_batch = 1
         self.context = self.c.llama_init_from_model(self.model.handle, params)
 

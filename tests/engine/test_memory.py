@@ -34,7 +34,7 @@ def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
         "context_tokens": 512,
         "long_streams": 1,
         "kv_type": "f16",
-        "flash_attention": False,
+        "flash_attention": "off",
         "cache_bytes": 64 << 20,
         "max_waiting": 100,
     }
@@ -166,7 +166,7 @@ def test_without_a_budget_nothing_is_kept(cold: Engine) -> None:
 
 
 def test_flash_attention_answers_the_same_by_another_way(cold: Engine, model_path: Path, tmp_path: Path) -> None:
-    flash, card = load(order(model_path, tmp_path, flash_attention=True))
+    flash, card = load(order(model_path, tmp_path, flash_attention="on"))
     question = prompt("What is the capital of France?", max_tokens=20)
     first, again = run(flash, {1: question})[1], run(flash, {2: question})[2]
     assert b"Paris" in first.pieces[0]

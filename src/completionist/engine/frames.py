@@ -38,7 +38,7 @@ class LoadModel(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """The most one sequence can hold."""
     long_streams: int | None
     kv_type: Literal["f16", "q8_0", "q4_0"]
-    flash_attention: bool
+    flash_attention: Literal["auto", "on", "off"]
     cache_bytes: int | None
     """Host memory for the prefix cache; 0 turns it off."""
     max_waiting: int

@@ -15,10 +15,15 @@ from completionist.engine.llama.planner import Call, Span
 from completionist.engine.llama.state import State
 
 KVType = Literal["f16", "q8_0", "q4_0"]
+FlashAttention = Literal["auto", "on", "off"]
 MAX_CALL_TOKENS = 512
 MAX_PROPOSED_TOKENS = 64
 """Over all sequences of a call. Each needs a row of logits, for which memory is set aside."""
 _MAX_STREAMS = 256  # the library's limit
+_MOST_FLASH_TOKENS = 2048
+"""With flash attention a step of 16 decodes takes 0.76 of the time behind 24 cells, 0.96 behind 500, 1.03 behind 1,000 and 1.06
+behind 1,900, a prompt of 1,000 tokens 0.79, but 16 rows behind 3,500 cells 1.5 to 2 times as long (docs/decisions.md)."""
+_KERNEL_ROWS = 8
 _CELL_TYPES: dict[KVType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}  # numbers of ggml_type
 
 
@@ -51,11 +56,16 @@ class Context:
         stream_tokens: int,
         threads: int,
         kv_type: KVType = "f16",
-        flash_attention: bool = False,
+        flash_attention: FlashAttention = "auto",
     ) -> None:
         self.c = model.c
         self.n_streams = n_streams
         self.is_movable = model.memory_kind == "trim_anywhere"
+        is_flash = kv_type != "f16" or _has_flash_attention(flash_attention, stream_tokens)
+        self.block_rows = 1 if is_flash else _KERNEL_ROWS
+        """The kernels take rows in blocks of 4 or 8, and what is left over one by one, which differs in the last bits. A prompt
+        is continued at a multiple of this, by at least as many rows: each then falls into the block that it falls into in a
+        cold run. Flash attention differs with the size of a call, so nothing would be gained there."""
         params = self.c.llama_context_default_params()
         params.n_ctx = n_streams * stream_tokens
         params.n_seq_max = n_streams
@@ -63,7 +73,7 @@ class Context:
         params.n_outputs_max = n_streams + MAX_PROPOSED_TOKENS
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = _CELL_TYPES[kv_type]
-        params.flash_attn_type = flash_attention or kv_type != "f16"  # quantised values cannot do without
+        params.flash_attn_type = is_flash
         params.swa_full = False
         self.handle = self.c.llama_init_from_model(model.handle, params)
         if self.handle == ffi.NULL:
@@ -82,7 +92,7 @@ class Context:
                 f"{MAX_CALL_TOKENS} rows",
                 f"{threads} threads",
                 f"{kv_type} cells",
-                "flash attention" if params.flash_attn_type else "plain attention",
+                "flash attention" if is_flash else "plain attention",
             )
         )
 
@@ -169,11 +179,18 @@ class Context:
 
     def restore(self, stream: int, state: State) -> bool:
         """Replace what the stream holds; false, with the stream emptied, where the state does not fit."""
-        source = state.for_context(self.n_streams)
-        if self.c.llama_state_seq_set_data(self.handle, _pointer("uint8_t *", source), len(source), stream):
+        if self._set(stream, state) or (state.turn_values() and self._set(stream, state)):
             return True
         self.forget(stream)
         return False
+
+    def _set(self, stream: int, state: State) -> bool:
+        source = state.for_context(self.n_streams)
+        return bool(self.c.llama_state_seq_set_data(self.handle, _pointer("uint8_t *", source), len(source), stream))
+
+
+def _has_flash_attention(wanted: FlashAttention, stream_tokens: int) -> bool:
+    return wanted == "on" or (wanted == "auto" and stream_tokens <= _MOST_FLASH_TOKENS)
 
 
 class _Batch:

@@ -16,6 +16,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from completionist.engine.llama.cells import first_cells, turn
+
 _HEAD = struct.Struct("<III")
 _COUNT_BYTES = 4
 
@@ -58,3 +60,26 @@ class State:
         self._buffer[head : self._start] = np.frombuffer(_HEAD.pack(self._magic, 0, n_streams), np.uint8)
         self._buffer[self._end : end] = 0
         return self._buffer[head:end]
+
+    def fits(self, n_cells: int) -> bool:
+        """Whether a stream of so many cells is long enough for it."""
+        return (
+            not self.is_movable
+            or int(self._buffer[self._start : self._start + _COUNT_BYTES].view(np.uint32)[0]) <= n_cells
+        )
+
+    def turn_values(self) -> bool:
+        """Make it one for a context of the other kind of attention, which has its values in another order. False where it
+        cannot be."""
+        return self.is_movable and turn(self._buffer[self._start : self._end])
+
+    def first(self, n_cells: int) -> State | None:
+        """A copy of its first `n_cells`; None where they cannot be had alone."""
+        cells = first_cells(self._buffer[self._start : self._end], n_cells) if self.is_movable else None
+        if cells is None:
+            return None
+        head = np.frombuffer(_HEAD.pack(self._magic, 0, 1), np.uint8)
+        room = np.empty(len(self._buffer) - self._end, np.uint8)
+        return State(
+            np.concatenate([head, cells, room]), len(head) + len(cells), stream=0, n_streams=1, is_movable=True
+        )
