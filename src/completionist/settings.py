@@ -76,7 +76,7 @@ class EngineSettings(Section):
     """How the memory of sequences is stored: quantised it is half or a quarter of the size, slower and less exact."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
     """Attention without the matrix of scores, which is faster in short streams and slower in long ones; auto: in those of up to
-    2048 tokens. Quantised memory always has it. Without, a prompt is answered to the last bit as if nothing were cached."""
+    2048 tokens. Quantised memory always has it. Without, a long prompt too is answered as if nothing of it were cached."""
     cache_bytes: int | None = Field(default=None, ge=0)
     """Host memory for prompts that may come again; None: a tenth of what is free, at most 2 GiB; 0: none is kept."""
     queue_requests: int = Field(default=256, ge=0)

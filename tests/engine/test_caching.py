@@ -12,13 +12,12 @@ from completionist.engine.base import Caching, ControlToken, Evaluated, PlainTex
 from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
+from completionist.engine.llama.memory import KERNEL_ROWS
 from tests.engine.asking import has_work
 from tests.engine.test_memory import STORY, order, run
 
 pytestmark = pytest.mark.model
 
-KERNEL_ROWS = 8
-"""Of plain attention: prompts are continued at multiples of it."""
 START, END = ControlToken(1), ControlToken(2)
 EXPLICIT = Caching(is_explicit=True)
 

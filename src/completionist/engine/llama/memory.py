@@ -19,6 +19,10 @@ from completionist.engine.llama.sequence import Account, Request, Sequence
 from completionist.engine.llama.state import State
 from completionist.engine.llama.streams import Streams
 
+KERNEL_ROWS = 8
+"""The kernels take rows in blocks of 4 or 8, and what is left over one by one, which differs in the last bits. A prompt is
+continued at a multiple of this, by at least as many rows: each then falls into the block that it falls into in a cold run.
+Not so where the client says where to continue. (Flash attention takes calls of 64 rows and more another way besides.)"""
 _WORTH_WAITING_FOR_TOKENS = 64
 """So much of a prompt is worth a wait, or a copy."""
 _WORTH_KEEPING_TOKENS = 16
@@ -218,10 +222,9 @@ class Memory:
             return whole if is_whole and request.keeping.n_readable(whole) == whole else 0
         n_tokens = request.keeping.n_readable(min(shared, entry.n_present))
         behind_picture = max((one.end for one in request.pictures if one.end <= min(n_tokens, n_prompt - 1)), default=0)
-        block_rows = self._pool_for(n_prompt).context.block_rows
-        n_tokens = max(behind_picture, min(n_tokens, n_prompt - block_rows))
-        is_exact = request.keeping.caching.is_explicit or not self._can_trim  # the client says where to continue
-        return resumable(request.pictures, n_tokens, block=1 if is_exact else block_rows)
+        n_tokens = max(behind_picture, min(n_tokens, n_prompt - KERNEL_ROWS))
+        is_exact = request.keeping.caching.is_explicit or not self._can_trim
+        return resumable(request.pictures, n_tokens, block=1 if is_exact else KERNEL_ROWS)
 
     def _with_prefix(self, pool: Streams, sequence: Sequence) -> tuple[int, int]:
         """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""

@@ -23,7 +23,6 @@ _MAX_STREAMS = 256  # the library's limit
 _MOST_FLASH_TOKENS = 2048
 """With flash attention a step of 16 decodes takes 0.76 of the time behind 24 cells, 0.96 behind 500, 1.03 behind 1,000 and 1.06
 behind 1,900, a prompt of 1,000 tokens 0.79, but 16 rows behind 3,500 cells 1.5 to 2 times as long (docs/decisions.md)."""
-_KERNEL_ROWS = 8
 _CELL_TYPES: dict[KVType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}  # numbers of ggml_type
 
 
@@ -62,10 +61,6 @@ class Context:
         self.n_streams = n_streams
         self.is_movable = model.memory_kind == "trim_anywhere"
         is_flash = kv_type != "f16" or _has_flash_attention(flash_attention, stream_tokens)
-        self.block_rows = 1 if is_flash else _KERNEL_ROWS
-        """The kernels take rows in blocks of 4 or 8, and what is left over one by one, which differs in the last bits. A prompt
-        is continued at a multiple of this, by at least as many rows: each then falls into the block that it falls into in a
-        cold run. Flash attention differs with the size of a call, so nothing would be gained there."""
         params = self.c.llama_context_default_params()
         params.n_ctx = n_streams * stream_tokens
         params.n_seq_max = n_streams
