@@ -56,6 +56,20 @@ def test_a_prompt_beside_one_decode_goes_on_in_the_smallest_useful_chunks() -> N
     assert shapes(holders) == [[(1, 1)], [(2, MIN_CHUNK_TOKENS)]]
 
 
+def test_a_chunk_is_as_long_as_makes_it_fast_where_that_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sequence, "fast_rows", 64)
+
+    def chunk(n_decoding: int, n_prompt: int, n_cells: int) -> int:
+        calls = shapes([*on_streams([200] * n_decoding), sequence(99, n_prompt=n_prompt, n_cells=n_cells)])
+        return calls[-1][0][1]
+
+    assert chunk(28, 1300, 500) == chunk(40, 1300, 500) == 64
+    assert chunk(28, 1300, 0) < 64
+    assert chunk(15, 1300, 500) < 24
+    assert chunk(28, 560, 500) < 60
+    assert chunk(80, 1300, 500) > 64
+
+
 def test_many_prompts_lengthen_a_step_more_but_within_bounds() -> None:
     decoding = on_streams([200] * 15)
     step_ms, decodes_ms = price_of_step([*decoding, *(sequence(20 + i, n_prompt=60, n_cells=0) for i in range(40))])

@@ -31,6 +31,10 @@ MIN_CHUNK_TOKENS = 8
 """The kernels compute blocks of rows: fewer would cost the same."""
 RUN_BESIDE_DECODES_TOKENS = 32
 """Tokens beyond the first of each sequence in a step of several: those that are certain already, or proposed."""
+_LEAST_FAST_CELLS = 256
+_LEAST_FAST_SHARE = 3 / 8
+"""Behind so many cells a chunk that has room for this share of the fast number of rows takes that number: 64 rows behind 1,000
+cells take 1.5 times as long as 32."""
 _WORTH_A_CALL_TOKENS = 4
 """The library evaluates what goes beyond the others' single rows by itself. A row there costs about half of one among
 single rows, so fewer tokens are as cheap one by one."""
@@ -148,6 +152,9 @@ def _rows(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -
     fitting = min(float(max_tokens), costs.rows_within(budget_ms, attended(sequence.n_cells + MIN_CHUNK_TOKENS)))
     n_next = sequence.n_in_call
     n_tokens = min(n_next, int(fitting))
+    is_nearly_fast = sequence.fast_rows * _LEAST_FAST_SHARE <= n_tokens < sequence.fast_rows <= min(n_next, max_tokens)
+    if is_nearly_fast and sequence.n_cells >= _LEAST_FAST_CELLS:
+        n_tokens = sequence.fast_rows
     return n_tokens if n_tokens >= (n_next if _is_whole(sequence) else min(MIN_CHUNK_TOKENS, n_next)) else 0
 
 

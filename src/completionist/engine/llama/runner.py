@@ -23,6 +23,7 @@ _MAX_STREAMS = 256  # the library's limit
 _MOST_FLASH_TOKENS = 2048
 """With flash attention a step of 16 decodes takes 0.76 of the time behind 24 cells, 0.96 behind 500, 1.03 behind 1,000 and 1.06
 behind 1,900, a prompt of 1,000 tokens 0.79, but 16 rows behind 3,500 cells 1.5 to 2 times as long (docs/decisions.md)."""
+_FLASH_ROWS = 64
 _CELL_TYPES: dict[KVType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}  # numbers of ggml_type
 
 
@@ -61,6 +62,8 @@ class Context:
         self.n_streams = n_streams
         self.is_movable = model.memory_kind == "trim_anywhere"
         is_flash = kv_type != "f16" or _has_flash_attention(flash_attention, stream_tokens)
+        self.fast_rows = _FLASH_ROWS if is_flash else 1
+        """Of one sequence in a call: behind some hundred cells, fewer take longer each."""
         params = self.c.llama_context_default_params()
         params.n_ctx = n_streams * stream_tokens
         params.n_seq_max = n_streams

@@ -159,6 +159,11 @@ class Sequence:
         return not self.is_prefilling or (self.n_pending == 1 and self.picture is None)
 
     @property
+    def fast_rows(self) -> int:
+        """See `Context.fast_rows`."""
+        return self.pool.context.fast_rows if self.pool else 1
+
+    @property
     def n_cells_left(self) -> int:
         """Tokens that its stream still takes."""
         return self.pool.capacity_tokens - self.n_cells if self.pool else self.n_ahead
