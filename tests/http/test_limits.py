@@ -269,6 +269,37 @@ def test_a_full_queue_refuses_at_once_and_one_key_does_not_fill_it(serve: Serve)
     assert create(server, "plain").status == 200
 
 
+def paced(prompt: Prompt) -> Sequence[Sequence[Move]]:
+    """As `waits`, but what ends takes 0.3 s at least."""
+    text = "".join(segment.text for segment in prompt.segments if isinstance(segment, PlainText))
+    return [[b"High", Pause(math.inf if "wait" in text else 0.3), b" water"]] * prompt.n
+
+
+def test_who_is_refused_is_told_when_half_of_the_queue_has_gone_and_not_all_the_same(serve: Serve) -> None:
+    server = serve(paced, settings=of_one_stream(queue_requests=64), card=msgspec.structs.replace(CARD, streams=1))
+    with ExitStack() as stack:
+
+        def queue(words: str, n: int) -> None:
+            body = raw.chat(messages=[{"role": "user", "content": words}])
+            for _ in range(n):
+                sock = stack.enter_context(closing(socket.create_connection(("127.0.0.1", server.port))))
+                sock.sendall(raw.request("POST", CREATE, "Authorization: Bearer plain", body=body))
+
+        queue("rest", 4)
+        eventually(lambda: server.engine.stats.running + server.engine.stats.waiting == 4)
+        queue("wait", 30)
+        eventually(lambda: server.engine.stats.waiting == 29)  # the pace is known: 0.3 s or more
+        queue("wait", 7)
+        eventually(lambda: server.engine.stats.waiting == 36)  # all that a key may have there
+        refused = [create(server, "plain") for _ in range(20)]
+        assert {reply.status for reply in refused} == {503}
+        told_s = [int(reply.headers["retry-after"]) for reply in refused]
+        assert min(told_s) >= 36 / 2 * 0.3 / 2
+        assert max(told_s) <= 30
+        assert len(set(told_s)) > 1
+    eventually(lambda: server.engine.stats.waiting == 0)
+
+
 def test_nothing_is_taken_where_the_answer_is_not_now(serve: Serve) -> None:
     """503 and 429 leave the buckets as they were."""
     card = msgspec.structs.replace(CARD, streams=1)

@@ -6,6 +6,7 @@ counted here meanwhile is added.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from completionist import ids
@@ -25,7 +26,8 @@ class Months:
         """What was used by when the database was read, by kind (`key` or `project`) and name."""
         self._since: Counter[tuple[str, str]] = Counter()
         self._is_wanted = False
-        self._read_s = 0
+        self._read_s: float | None = None
+        """On the monotonic clock. None: what the database says of this month was not read yet."""
 
     def used(self, kind: str, name: str) -> int:
         """Tokens of a key or a project."""
@@ -40,7 +42,8 @@ class Months:
 
     async def refresh(self) -> None:
         """Read the database where it is time to; everything that was counted here must have been written to it."""
-        if not self._is_wanted or ids.now_s() - self._read_s < _REFRESH_S:
+        self._begin_month()
+        if not self._is_wanted or (self._read_s is not None and time.monotonic() - self._read_s < _REFRESH_S):
             return
         since, self._since = self._since, Counter()
         try:
@@ -48,7 +51,7 @@ class Months:
         except StorageUnavailable:
             self._since += since
             return
-        self._read_s = ids.now_s()
+        self._read_s = time.monotonic()
         self._before = Counter()
         for totals in found:
             n_tokens = totals.counts.input_tokens + totals.counts.output_tokens
@@ -56,5 +59,6 @@ class Months:
             self._before["project", totals.project or ""] += n_tokens
 
     def _begin_month(self) -> None:
+        """Or one that was there before, where the clock is set back."""
         if (month_s := ids.month_s()) != self._month_s:
-            self._month_s, self._before, self._since = month_s, Counter(), Counter()
+            self._month_s, self._before, self._since, self._read_s = month_s, Counter(), Counter(), None

@@ -89,15 +89,14 @@ def _owner(number: int) -> str:
 
 
 def _is_free(row: Any, held: AbstractSet[int]) -> bool:  # noqa: ANN401 (a row has the columns of its table)
-    if row.expires <= ids.now_s():
-        return True
-    return row.answer is None and (is_gone(row.owner) or _is_left_over(row.owner, held))
-
-
-def _is_left_over(owner: str, held: AbstractSet[int]) -> bool:
-    """Whether an attempt of this process ended and could not give its claim back."""
-    process, _, number = owner.rpartition("/")
-    return process == this_process() and int(number) not in held
+    if row.answer is not None:
+        return bool(row.expires <= ids.now_s())
+    process, _, number = row.owner.rpartition("/")
+    if (
+        process == this_process()
+    ):  # what has ended could not give its claim back; what has not holds it, whatever the clock says
+        return int(number) not in held
+    return row.expires <= ids.now_s() or is_gone(row.owner)
 
 
 def _is(attempt: Attempt) -> ColumnElement[bool]:

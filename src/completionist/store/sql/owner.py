@@ -11,7 +11,7 @@ import psutil
 
 def this_process() -> str:
     """`place/pid/start`: no other process, before or after, has the same."""
-    return f"{_place()}/{os.getpid()}/{psutil.Process().create_time()}"
+    return f"{_place()}/{os.getpid()}/{_start(os.getpid())}"
 
 
 def is_gone(owner: str) -> bool:
@@ -20,9 +20,17 @@ def is_gone(owner: str) -> bool:
     if place != _place():
         return False
     try:
-        return str(psutil.Process(int(pid)).create_time()) != start
+        return _start(int(pid)) != start
     except psutil.NoSuchProcess:
         return True
+
+
+def _start(pid: int) -> str:
+    """When a process began: in ticks since the boot, for a clock may be set. Raises `psutil.NoSuchProcess`."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except OSError:  # not Linux, or it has ended
+        return str(psutil.Process(pid).create_time())
 
 
 def _place() -> str:
