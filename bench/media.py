@@ -35,7 +35,7 @@ _SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format"
 
 def measure(session: Session) -> None:
     _check_installed()
-    n_tokens = session.pick(160, 40)
+    n_tokens = session.pick(80, 40)
     with completionist(session.options, streams=4, context_tokens=_CELLS) as server:
         cold, samples = _speak(server, n_tokens)
         spoken = session.repeat(lambda: _speak(server, n_tokens)[0])

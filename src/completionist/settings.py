@@ -184,7 +184,7 @@ class DocumentSettings(Section):
     max_pages: int = Field(default=2000, ge=1)
     """Of one file; slides and sheets are pages too."""
     timeout_s: float = Field(default=60.0, gt=0)
-    """For one file, from the moment it has its turn."""
+    """Processor time for one file; five times as much by the clock."""
     memory_bytes: int = Field(default=2**30, ge=2**28)
     """Address space of the process that reads them; Linux only."""
 
@@ -196,7 +196,7 @@ class SpeechSettings(Section):
     """Where the speech model and its voices are; None: in the cache, where `completionist voices pull` puts them."""
     threads: int = Field(default=2, ge=1)
     timeout_s: float = Field(default=60.0, gt=0)
-    """For one clause, or for encoding one answer, from the moment it has its turn."""
+    """Processor time for one clause, or for encoding one answer; five times as much by the clock."""
     max_answer_s: float = Field(default=900.0, gt=0)
     """Of speech, in all choices of an answer together."""
 
@@ -209,7 +209,7 @@ class HearingSettings(Section):
     """Where a model is, in CTranslate2's form; None: in the cache, where `completionist hearing pull` puts it."""
     threads: int = Field(default=2, ge=1)
     timeout_s: float = Field(default=300.0, gt=0)
-    """For one part, from the moment it has its turn."""
+    """Processor time for one part; five times as much by the clock."""
     max_audio_s: float = Field(default=600.0, gt=0)
     """Of one part."""
 
@@ -257,7 +257,7 @@ class ImageSettings(Section):
     max_pixels: int = Field(default=40_000_000, ge=1)
     """Of one picture; known before it is decoded."""
     timeout_s: float = Field(default=60.0, gt=0)
-    """For one picture, from the moment it has its turn."""
+    """Processor time for one picture; five times as much by the clock."""
     fetch_hosts: tuple[Annotated[str, StringConstraints(pattern=re.compile(_HOST_PATTERN))], ...] = ()
     """Where pictures may be fetched from by https address; none: nothing is fetched."""
     max_fetched_bytes: int = Field(default=20 * 2**20, ge=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from completionist.engine.base import PlainText, Prompt
 from completionist.engine.scripted import Move
+from completionist.media import process
 from completionist.settings import DocumentSettings, ServerSettings, Settings, StoreSettings
 from tests.support.ask import ask, ask_streamed, text_of
 from tests.support.documents import (
@@ -217,6 +219,26 @@ def test_a_reader_that_dies_is_replaced(server: RunningServer, client: openai.Op
     eventually(lambda: worker.pid not in (None, before))
     assert not Path(f"/proc/{before}").exists()
     assert "x" in said(client, file_part("a.txt", b"x"))
+
+
+def test_a_deadline_is_in_processor_time(
+    server: RunningServer, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had to wait for a processor is not late; who has used too much of one is."""
+    worker = server.media.documents.worker
+    assert said(client, file_part("a.txt", b"x"))
+    monkeypatch.setattr(process, "_BY_THE_CLOCK", 1000)
+    monkeypatch.setattr(worker, "_deadline_s", 0.1)
+    pid = worker.pid
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    later = threading.Timer(0.8, os.kill, (pid, signal.SIGCONT))
+    later.start()
+    assert "High" in said(client, file_part("a.txt", b"High"))
+    later.join()
+    assert worker.pid == pid
+    tags = file_part("a.html", b"<b></b>" * 280_000, "text/html")
+    assert "takes too much time or memory" in refusal(client, tags)[2]
 
 
 def test_without_the_extra_the_refusal_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def slices(data: Base64) -> Iterator[bytes]:
 
 
 class MediaWorker:
-    """Belongs to one event loop. `name`: of the kind of work, for logs; `deadline_s`: of one question, once it has its turn."""
+    """Belongs to one event loop. `name`: of the kind of work, for logs; `deadline_s`: of
+    processor time for one question."""
 
     def __init__(self, name: str, *, memory_bytes: int, deadline_s: float, patience_s: float = _PATIENCE_S) -> None:
         self._name = name
