@@ -1,4 +1,4 @@
-"""All scenarios, one after another, with a table and a recorded result for each: `python -m bench`."""
+"""The engine's scenarios, one after another, with a table and a recorded result for each; with --all the others too."""
 
 from __future__ import annotations
 
@@ -11,34 +11,30 @@ from bench.machine import NotIdle
 from bench.results import Result
 from completionist.errors import OperatorError
 
-SCENARIOS = (
+ENGINE = (
     "http",
-    "api_cost",
-    "store",
-    "startup",
-    "loading",
     "memory",
     "shared_prefix",
     "conversation",
     "queued",
-    "flood",
     "long_prompt",
     "churn",
-    "prediction",
-    "schema",
-    "compiling",
-    "media",
     "growth",
     "same_output",
     "cancellations",
 )
+OTHERS = ("api_cost", "store", "startup", "loading", "flood", "prediction", "schema", "compiling", "media")
+_ALL = "--all"
+_PAIRS = 3
+"""So that the engine's scenarios end within 20 minutes; a scenario alone measures more."""
 
 
 def main() -> int:
-    options = parse_options(__doc__ or "")
+    arguments = [argument for argument in sys.argv[1:] if argument != _ALL]
+    options = parse_options(__doc__ or "", ["--pairs", str(_PAIRS), *arguments])
     results: list[Result] = []
     failed: list[str] = []
-    for name in SCENARIOS:
+    for name in ENGINE + OTHERS if _ALL in sys.argv else ENGINE:
         try:
             results.append(_run(name, options))
         except (BrokenAnswer, NotIdle, OperatorError, RuntimeError, OSError, ValueError) as error:

@@ -29,7 +29,7 @@ from completionist.settings import DEFAULT_MODEL, ModelSettings
 
 T = TypeVar("T")
 
-MIN_PAIRS = 5
+PAIRS, MIN_PAIRS = 5, 3
 _PATIENCE_S = 60.0
 _MAX_REPEATS = 3
 
@@ -171,7 +171,7 @@ def parse_options(description: str, arguments: list[str] | None = None) -> Optio
     parser.add_argument(
         "--flash-attention", choices=("auto", "on", "off"), default="auto", help="our server's engine.flash_attention"
     )
-    parser.add_argument("--pairs", type=int, default=MIN_PAIRS, help=f"fewer than {MIN_PAIRS} are not recorded")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"fewer than {MIN_PAIRS} are not recorded")
     parser.add_argument(
         "--short", action="store_true", help="small sizes and one pair, to see that it works; not recorded"
     )
