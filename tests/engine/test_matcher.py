@@ -12,7 +12,7 @@ import pytest
 from completionist.engine.base import GrammarSpec, PlainText
 from completionist.engine.llama.capi import Native
 from completionist.engine.llama.library import find_library
-from completionist.engine.llama.matcher import GrammarFailed, Grammars, Matcher
+from completionist.engine.llama.matcher import GrammarFailed, Grammars, Matcher, forbid
 from completionist.engine.llama.model import Model
 from completionist.grammar.compile import Layout, answer_grammar
 from completionist.grammar.forms import Callable, Form, GrammarInput, Offer
@@ -77,7 +77,7 @@ def test_only_what_fits_is_allowed_and_the_end_is_the_end_of_turn(model: Model, 
 def test_logits_of_other_tokens_become_impossible(model: Model, grammars: Grammars) -> None:
     row = np.zeros(model.vocabulary_size, np.float32)
     matcher = compiled(grammars, TIDE)
-    matcher.forbid(row)
+    forbid(row, matcher.allowed())
     assert [int(token) for token in np.flatnonzero(np.isfinite(row))] == allowed(matcher, model)
 
 
@@ -88,7 +88,7 @@ def test_greedy_walks_of_random_logits_end_in_valid_documents(model: Model, gram
         while not matcher.is_over and len(written) < 2_000:
             row = random.standard_normal(model.vocabulary_size).astype(np.float32)
             row[tokens(model, '"')] += 4
-            matcher.forbid(row)
+            forbid(row, matcher.allowed())
             token = int(row.argmax())
             matcher.accept(token)
             written += model.piece(token)

@@ -14,6 +14,7 @@ from completionist.engine.llama.planner import (
     MAX_PROMPT_SHARE,
     MIN_CHUNK_TOKENS,
     PROMPT_SHARE,
+    RUN_BESIDE_DECODES_TOKENS,
     classes,
     plan,
 )
@@ -87,6 +88,32 @@ def test_prompts_that_are_nearest_to_their_end_come_first() -> None:
     prompts = [sequence(20 + i, n_prompt=100, n_cells=n_cells) for i, n_cells in enumerate([0, 10, 60, 30])]
     chunks = shapes([*on_streams([200] * 15), *prompts])[1:]
     assert [span for call in chunks for span in call][:2] == [(20, chunks[0][0][1]), (22, 40)]
+
+
+def test_runs_share_a_budget_and_one_that_would_be_cut_waits() -> None:
+    decoding = on_streams([50] * 4)
+    for one, n_certain in zip(decoding, (20, 14, 9, 3), strict=True):
+        one.tokens += [0] * n_certain
+    assert shapes(decoding) == [[(0, 21), (1, 1), (2, 10), (3, 1)]]
+    decoding[0].tokens += [0] * 100
+    assert shapes(decoding) == [[(0, RUN_BESIDE_DECODES_TOKENS + 1), (1, 1), (2, 1), (3, 1)]]
+
+
+def test_guesses_may_be_cut() -> None:
+    decoding = on_streams([50] * 2)
+    decoding[0].tokens += [0] * 20
+    decoding[1].guess = [0] * 40
+    assert shapes(decoding) == [[(0, 21), (1, RUN_BESIDE_DECODES_TOKENS - 19)]]
+
+
+def test_a_prompt_beside_runs_may_take_its_share_of_what_they_take() -> None:
+    decoding = on_streams([200] * 7)
+    prompt = sequence(15, n_prompt=400, n_cells=0)
+    short, _ = price_of_step([*decoding, prompt])
+    decoding[0].tokens += [0] * 30
+    step_ms, decodes_ms = price_of_step([*decoding, prompt])
+    assert decodes_ms * (1 + PROMPT_SHARE) * 0.8 < step_ms < decodes_ms * (1 + PROMPT_SHARE) * 1.05
+    assert step_ms > 2 * short
 
 
 @given(

@@ -126,6 +126,31 @@ def test_a_grammar_that_cannot_be_used_is_refused(engine: Engine, source: str) -
     assert refused.fault.reason
 
 
+DEEP = {
+    "note": {"type": "string", "maxLength": 4},
+    "soundings": {"type": "object", "properties": {f"depth_{i}": {"type": "integer"} for i in range(600)}},
+}
+"""More optional properties than a row of the grammar may have, where no trial of its first characters comes to."""
+TOO_MUCH = "start: %json " + json.dumps({"type": "object", "properties": DEEP, "required": list(DEEP)})
+NOWHERE = 'start: "{" /[a-z]{4}/ X\nX: /a/ & /b/'
+
+
+@pytest.mark.parametrize("n_alternatives", [None, 0])
+@pytest.mark.parametrize(("source", "is_dead_end"), [(TOO_MUCH, False), (NOWHERE, True)])
+def test_where_a_grammar_fails_under_way_the_looser_one_goes_on(
+    engine: Engine, source: str, is_dead_end: bool, n_alternatives: int | None
+) -> None:
+    held = GrammarSpec(source, has_client_rules=False)
+    failed = answer(engine, steered(max_tokens=60, grammar=held, n_alternatives=n_alternatives))
+    assert isinstance(failed.fault, GrammarRefused)
+    assert failed.fault.is_dead_end == is_dead_end
+    looser = GrammarSpec('start: "{" /(?s:.{6,40})/ "8"', has_client_rules=False)
+    loosened = answer(engine, steered(n=2, max_tokens=60, grammar=held, looser=looser, n_alternatives=n_alternatives))
+    assert loosened.ends.keys() == {0, 1}
+    assert all(piece.startswith(failed.pieces[0]) for piece in loosened.pieces.values())
+    assert all(len(piece) > len(failed.pieces[0]) for piece in loosened.pieces.values())
+
+
 def test_an_answer_that_is_cancelled_while_its_grammar_compiles_leaves_nothing(engine: Engine) -> None:
     hostile = GrammarSpec("start: " + " ".join(f"/(a|b)*c{{{i}}}/" for i in range(1, 200)), has_client_rules=True)
     engine.submit(1, steered(grammar=hostile))

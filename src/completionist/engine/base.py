@@ -126,6 +126,9 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     caching: Caching = Caching()
     grammar: GrammarSpec | None = None
     """None: free text."""
+    looser: GrammarSpec | None = None
+    """What an answer goes on with where `grammar` makes too much work or leads to where nothing fits. It allows every
+    beginning that `grammar` allows."""
     prediction: str | None = None
     """What the answer may be, in whole or in parts: where it is right, the answer comes sooner (contract 8.1)."""
     thinking: ThinkingBudget | None = None

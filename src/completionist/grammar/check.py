@@ -24,7 +24,7 @@ from completionist.types.refusals import InvalidSchema
 
 DEADLINE_S = 5.0
 """Of processor time; three times as long by the clock."""
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long a request may wait for its turn; then the server is overloaded, and says so."""
 _MAX_REMEMBERED = 4096
 _LOST_REMEMBERED_S = 60.0

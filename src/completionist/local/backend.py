@@ -116,7 +116,7 @@ class LocalBackend:
         """How long its prompt is; nothing of it is kept. Raises `APIError`."""
         job = await self._prepared(request, caller)
         generation = self._engine.submit(
-            msgspec.structs.replace(job.prompt, caching=Caching(is_explicit=True), grammar=None)
+            msgspec.structs.replace(job.prompt, caching=Caching(is_explicit=True), grammar=None, looser=None)
         )
         try:
             match await anext(aiter(generation)):
@@ -146,16 +146,40 @@ class LocalBackend:
     async def _steered(self, request: ChatRequest, caller: Caller, ending: _Ending) -> _Job:
         """What holds the answer to the request, and how it is read. Raises `InvalidRequest`, `Overloaded`.
 
-        Wishes are granted where each can be and all of them together; else the answer is held to the rest."""
+        Wishes are granted where each can be and all of them together; else the answer is held to the rest, and so is one for
+        which they turn out to be too much under way."""
         clients = await asyncio.to_thread(client_grammars, request)
         granted = await self._checks.check(clients, caller.project)
-        for held in dict.fromkeys((granted, _NOTHING)):
-            in_force = tuple(client for client in clients if not client.is_wish or client.param in held)
-            job = await asyncio.to_thread(self._job, request, caller, ending, in_force, held)
-            grammar = job.prompt.grammar
-            if grammar is None or not in_force or await self._fits(grammar, caller.project, may_give_way=bool(held)):
-                return job
-        raise clients[0].refusal(TOO_COMPLEX)
+        held = partial(self._held, request, caller, ending, clients)
+        wished = await held(granted, may_give_way=True) if granted else None
+        plain = await held(_NOTHING, may_give_way=wished is not None)
+        job = wished or plain
+        if job is None:
+            raise clients[0].refusal(TOO_COMPLEX)
+        if wished is None or plain is None:
+            return job
+        prompt = msgspec.structs.replace(wished.prompt, looser=plain.prompt.grammar)
+        return msgspec.structs.replace(wished, prompt=prompt)
+
+    async def _held(
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        ending: _Ending,
+        clients: tuple[ClientGrammar, ...],
+        granted: frozenset[str],
+        *,
+        may_give_way: bool,
+    ) -> _Job | None:
+        """The answer held to all demands and the wishes that are granted; None where that is too much together. A response
+        format alone was tried as a part, and is no more as a whole."""
+        in_force = tuple(client for client in clients if not client.is_wish or client.param in granted)
+        job = await asyncio.to_thread(self._job, request, caller, ending, in_force, granted)
+        grammar = job.prompt.grammar
+        is_tried = not in_force or job.reading.offer is None
+        if grammar is None or is_tried or await self._fits(grammar, caller.project, may_give_way=may_give_way):
+            return job
+        return None
 
     async def _fits(self, grammar: GrammarSpec, project: str, *, may_give_way: bool) -> bool:
         try:

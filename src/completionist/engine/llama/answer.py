@@ -10,17 +10,21 @@ what is proposed decides how many calls an answer takes, and nothing else.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from completionist.engine.base import EndReason, Token
 from completionist.engine.llama.likelihood import likely
+from completionist.engine.llama.matcher import DeadEnd, Matcher, TooMuchWork, forbid, has
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.prediction import LONGEST_RUN_TOKENS
 from completionist.engine.llama.sampler import Row, Sampler
 from completionist.engine.llama.sequence import Sequence
+
+T = TypeVar("T")
 
 
 class Advance(NamedTuple):
@@ -83,20 +87,27 @@ class Writer:
         return event if n_alternatives is None else likely(event, row, n_alternatives, self._model)
 
     def _draw(self, sequence: Sequence, row: Row) -> int:
-        if sequence.matcher is not None:
-            np.copyto(self._masked, row)  # the row itself is reported, and other choices draw from it too
-            row = self._masked
-            sequence.matcher.forbid(row)
         with sequence.adjustment.applied_to(row):
-            return self._sampler.draw(row, sequence.request.sampling, sequence.random)
+            permitted = row if sequence.matcher is None else self._permitted(sequence, sequence.matcher, row)
+            return self._sampler.draw(permitted, sequence.request.sampling, sequence.random)
+
+    def _permitted(self, sequence: Sequence, matcher: Matcher, row: Row) -> Row:
+        """The row, without what the grammar forbids where that could be drawn. The row itself is reported, and other choices
+        draw from it too, so a copy is masked."""
+        allowed = _ask(sequence, matcher, Matcher.allowed)
+        if self._sampler.is_greedy(sequence.request.sampling) and has(allowed, int(row.argmax())):
+            return row
+        np.copyto(self._masked, row)
+        forbid(self._masked, allowed)
+        return self._masked
 
     def _take(self, sequence: Sequence, token: int) -> Token:
         """`token` is the next one of the answer."""
         piece = self._model.piece(token)
+        if sequence.matcher is not None:
+            _ask(sequence, sequence.matcher, lambda matcher: matcher.accept(token))
         sequence.tokens.append(token)
         sequence.adjustment.count(token)
-        if sequence.matcher is not None:
-            sequence.matcher.accept(token)
         if sequence.thinking is not None:
             sequence.thinking.follow(token, piece)
         if sequence.prediction is not None and not _is_thinking(sequence):
@@ -111,7 +122,7 @@ class Writer:
         if sequence.thinking is not None and sequence.thinking.must_close:
             sequence.forced.extend(sequence.thinking.close())
         elif sequence.matcher is not None and not sequence.matcher.is_over:
-            sequence.forced.extend(sequence.matcher.forced())
+            sequence.forced.extend(_ask(sequence, sequence.matcher, Matcher.forced))
 
     def _end(self, sequence: Sequence) -> EndReason | None:
         """Why the answer is complete, if it is."""
@@ -133,3 +144,14 @@ def _is_silent(sequence: Sequence) -> bool:
 
 def _is_thinking(sequence: Sequence) -> bool:
     return sequence.thinking is not None and not sequence.thinking.is_over
+
+
+def _ask(sequence: Sequence, matcher: Matcher, question: Callable[[Matcher], T]) -> T:
+    """Of the answer's grammar, and where that fails of its looser one. Raises `DeadEnd`, `TooMuchWork`."""
+    try:
+        return question(matcher)
+    except (DeadEnd, TooMuchWork):
+        looser = sequence.loosen()
+        if looser is None:
+            raise
+        return question(looser)

@@ -28,6 +28,7 @@ from completionist.grammar.bounds import parser_limits
 
 _NOT_TEXT = 1 << 0 | 1 << 1  # unknown, unused
 _SPECIAL = b"\xff"  # what llguidance wants in front of a token that is not text; no UTF-8 text has this byte
+_DOES_NOT_FIT = "doesn't satisfy the grammar"
 _MAX_KEPT = 64
 _MAX_KEPT_CHARACTERS = 2**19
 """Of the texts of all that are kept. Compiled, a character of the worst takes 180 bytes: 90 MB."""
@@ -82,16 +83,11 @@ class Matcher:
             raise DeadEnd("it comes to a place where nothing fits")
         return self._words
 
-    def forbid(self, row: NDArray[np.float32]) -> None:
-        """Set the logits of all tokens that may not come next to minus infinity. Raises what `allowed` raises."""
-        forbidden = np.unpackbits((~self.allowed()).view(np.uint8), count=self._size, bitorder="little")
-        np.copyto(row, -np.inf, where=forbidden.view(np.bool_))
-
     def accept(self, token: int) -> None:
-        """Go on by a token that `allowed` had. Raises `GrammarFailed` for any other."""
+        """Go on by a token that `allowed` had. Raises `TooMuchWork`, and `GrammarFailed` for any other token."""
         if not self._native.consume_token(token):
-            self._check()
-            raise GrammarFailed(f"token {token} does not fit")
+            error = self._native.get_error()
+            raise GrammarFailed(error) if _DOES_NOT_FIT in error else TooMuchWork(error)
 
     def n_fitting(self, tokens: list[int]) -> int:
         """How many of `tokens`, from the first, could be accepted one after the other. Nothing moves."""
@@ -99,8 +95,11 @@ class Matcher:
         return n_fitting
 
     def forced(self) -> list[int]:
-        """The tokens that must come next, as far as there is no choice: often none. They are not accepted by this."""
+        """The tokens that must come next, as far as there is no choice: often none. They are not accepted by this. Raises
+        `TooMuchWork`."""
         tokens: list[int] = self._native.compute_ff_tokens()
+        if self._native.is_error():
+            raise TooMuchWork(self._native.get_error())
         return tokens
 
     def rollback(self, n_tokens: int) -> None:
@@ -112,6 +111,17 @@ class Matcher:
     def _check(self) -> None:
         if self._native.is_error():
             raise GrammarFailed(self._native.get_error())
+
+
+def has(allowed: NDArray[np.uint32], token: int) -> bool:
+    """Whether the bit of `token` is set."""
+    return bool(allowed[token >> 5] >> (token & 31) & 1)
+
+
+def forbid(row: NDArray[np.float32], allowed: NDArray[np.uint32]) -> None:
+    """Set the logits of all tokens whose bits are not set to minus infinity."""
+    forbidden = np.unpackbits((~allowed).view(np.uint8), count=len(row), bitorder="little")
+    np.copyto(row, -np.inf, where=forbidden.view(np.bool_))
 
 
 class Grammars:

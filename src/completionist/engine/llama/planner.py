@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 from completionist.engine.llama.costs import Costs
@@ -80,19 +81,26 @@ def _prompt_ms(n_prompts: int, decodes: list[Call], costs: Costs) -> float:
     """How long the chunks of a step may take beside its decodes; alone, as long as they like."""
     if not decodes:
         return math.inf
-    decodes_ms = sum(costs.of(len(call), max(attended(span.sequence.n_cells + 1) for span in call)) for call in decodes)
+    decodes_ms = sum(map(partial(_call_ms, costs), decodes))
     return decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * n_prompts)
 
 
+def _call_ms(costs: Costs, call: Call) -> float:
+    """Rows beyond the first of a sequence are an evaluation for themselves, which is not counted."""
+    return costs.of(sum(span.n_tokens for span in call), max(attended(span.sequence.n_cells + 1) for span in call))
+
+
 def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, int]:
-    """How many tokens of each sequence to evaluate: one alone takes all that it has, several share a budget."""
+    """How many tokens of each sequence to evaluate: one alone takes all that it has, several share a budget. A run that would
+    be cut before it gives a row waits for the next step: in pieces it would take more evaluations, and end later."""
     if len(decoding) == 1:
         return {one: min(one.n_ahead, one.n_cells_left, max_call_tokens) for one in decoding}
     lengths = dict.fromkeys(decoding, 1)
     budget = RUN_BESIDE_DECODES_TOKENS
     for sequence in sorted(decoding, key=_age):
         n_more = min(sequence.n_ahead, sequence.n_cells_left, budget + 1) - 1
-        if n_more >= _WORTH_A_CALL_TOKENS:
+        is_cut = n_more < sequence.n_pending - 1 and budget < RUN_BESIDE_DECODES_TOKENS
+        if n_more >= _WORTH_A_CALL_TOKENS and not is_cut:
             lengths[sequence] += n_more
             budget -= n_more
     return lengths

@@ -53,12 +53,13 @@ class Newcomer:
     arrived_s: float
     texts: Future[Texts]
     grammar: Future[Matcher] | None = None
+    looser: Future[Matcher] | None = None
     is_fitting: bool = False
-    """Its prompt is not too long; so its grammar is being compiled."""
+    """Its prompt is not too long; so its grammars are being compiled."""
 
     @property
     def is_ready(self) -> bool:
-        return self.is_fitting and (self.grammar is None or self.grammar.done())
+        return self.is_fitting and all(one is None or one.done() for one in (self.grammar, self.looser))
 
     @property
     def has_news(self) -> bool:
@@ -67,7 +68,7 @@ class Newcomer:
 
     def fault(self) -> Fault | None:
         """What went wrong in what is done."""
-        for future in (self.texts, self.grammar):
+        for future in (self.texts, self.grammar, self.looser):
             error = future.exception() if future is not None and future.done() else None
             if isinstance(error, GrammarFailed):
                 return GrammarRefused(str(error), is_dead_end=isinstance(error, DeadEnd))
@@ -92,6 +93,7 @@ class Newcomer:
             choices_waiting=list(range(prompt.n)),
             keeping=Keeping(prompt.caching, texts.prompt.breakpoints),
             grammar=self.grammar.result() if self.grammar else None,
+            looser=self.looser.result() if self.looser else None,
             prediction=texts.prediction,
             thinking=within(prompt.thinking, room_tokens) if prompt.thinking else None,
             closing=texts.closing,
@@ -123,12 +125,13 @@ class Preparer:
     def go_on(self, newcomer: Newcomer) -> None:
         """Its prompt fits: a grammar is compiled for no other."""
         newcomer.is_fitting = True
-        if newcomer.prompt.grammar is not None:
-            newcomer.grammar = self._matcher(newcomer.prompt.grammar)
-            self._await(newcomer.grammar)
+        newcomer.grammar = self._matcher(newcomer.prompt.grammar)
+        newcomer.looser = self._matcher(newcomer.prompt.looser)
+        self._await(newcomer.grammar)
+        self._await(newcomer.looser)
 
-    def _await(self, future: Future[Any]) -> None:
-        if not future.done():
+    def _await(self, future: Future[Any] | None) -> None:
+        if future is not None and not future.done():
             future.add_done_callback(lambda _: self.wake())
 
     def _texts(self, prompt: Prompt) -> Future[Texts]:
@@ -151,8 +154,10 @@ class Preparer:
             return self._model.tokens_of(segment.text)
         return [segment.id] if isinstance(segment, ControlToken) else []
 
-    def _matcher(self, spec: GrammarSpec) -> Future[Matcher]:
+    def _matcher(self, spec: GrammarSpec | None) -> Future[Matcher] | None:
         """The first grammar has the vocabulary read before it."""
+        if spec is None:
+            return None
         if self._grammars is None:
             self._grammars = self._reading.submit(Grammars, self._model)
         if self._grammars.done():

@@ -28,13 +28,18 @@ class Sampler:
 
     def draw(self, row: Row, sampling: Sampling, random: np.random.Generator) -> int:
         """A token id. Temperature 0 takes the most likely one, the lowest id on a tie, and draws no random number."""
-        if sampling.temperature == 0 or sampling.top_p == 0:
+        if self.is_greedy(sampling):
             return int(row.argmax())
         weights = self._softmax(row, sampling.temperature)
         if sampling.top_p < 1:
             threshold = nucleus_threshold(weights, sampling.top_p)
             return _draw_above(weights, threshold, random.random())
         return self._draw_any(random.random())
+
+    @staticmethod
+    def is_greedy(sampling: Sampling) -> bool:
+        """The most likely token is taken."""
+        return sampling.temperature == 0 or sampling.top_p == 0
 
     def _softmax(self, row: Row, temperature: float) -> Row:
         """Unnormalised probabilities in the reused buffer; the largest is 1."""

@@ -50,6 +50,8 @@ class Request:
     keeping: Keeping = field(default_factory=Keeping)
     grammar: Matcher | None = None
     """At its beginning; every choice goes on with a copy."""
+    looser: Matcher | None = None
+    """Likewise, for choices that `grammar` fails."""
     prediction: list[int] = field(default_factory=list)
     thinking: ThinkingBudget | None = None
     closing: list[int] = field(default_factory=list)
@@ -108,6 +110,8 @@ class Sequence:
     random: np.random.Generator = field(init=False)
     adjustment: Adjustment = field(init=False)
     matcher: Matcher | None = field(init=False)
+    is_loose: bool = False
+    """Its matcher is of the looser grammar."""
     thinking: ThinkingWatch | None = field(init=False)
     prediction: Prediction | None = field(init=False)
 
@@ -118,6 +122,17 @@ class Sequence:
         self.matcher = request.grammar.copy() if request.grammar else None
         self.thinking = ThinkingWatch(request.thinking, request.closing) if request.thinking else None
         self.prediction = Prediction(request.prediction) if request.prediction else None
+
+    def loosen(self) -> Matcher | None:
+        """Go on with the looser grammar; None where there is none, or it is this one that failed. Time in proportion to what
+        was generated."""
+        if self.request.looser is None or self.is_loose:
+            return None
+        matcher = self.request.looser.copy()
+        for token in self.tokens[len(self.request.tokens) :]:
+            matcher.accept(token)
+        self.matcher, self.is_loose = matcher, True
+        return matcher
 
     @property
     def n_pending(self) -> int:
