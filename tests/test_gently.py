@@ -11,25 +11,29 @@ from pathlib import Path
 
 import pytest
 
-from completionist.gently import NICENESS
+from completionist.gently import NICENESS, ON_ONE_PROCESSOR
 
+_ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _WORKER = """
     import os, threading
     def niceness(): return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    imported = niceness()
+    def seen(): return niceness(), len(os.sched_getaffinity(0))
+    imported = seen()
     def prepared(connection):
-        said = [imported, niceness()]
-        another = threading.Thread(target=lambda: said.append(niceness())); another.start(); another.join()
-        return lambda: connection.sendall(repr([*said, niceness()]).encode())
+        said = [imported, seen()]
+        another = threading.Thread(target=lambda: said.append(seen())); another.start(); another.join()
+        return lambda: connection.sendall(repr([*said, seen()]).encode())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
-def test_only_the_start_is_of_low_priority(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "n_processors"), [((), len(_ALL)), ((ON_ONE_PROCESSOR,), 1)])
+def test_only_the_start_is_held_back(tmp_path: Path, options: tuple[str, ...], n_processors: int) -> None:
     (tmp_path / "some_worker.py").write_text(textwrap.dedent(_WORKER))
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        command = [sys.executable, "-m", "completionist.gently", "some_worker", str(theirs.fileno())]
+        command = [sys.executable, "-m", "completionist.gently", *options, "some_worker", str(theirs.fileno())]
         subprocess.run(command, pass_fds=(theirs.fileno(),), cwd=tmp_path, check=True, timeout=30)
-        assert ours.recv(100).decode() == repr([NICENESS, NICENESS, NICENESS, usual])
+        held_back = (NICENESS, n_processors)
+        assert ours.recv(100).decode() == repr([held_back, held_back, held_back, (usual, len(_ALL))])

@@ -1,11 +1,14 @@
 """A worker process whose start takes little from what goes on beside it.
 
-    python -m completionist.gently MODULE DESCRIPTOR
+    python -m completionist.gently [--on-one-processor] MODULE DESCRIPTOR
 
 `MODULE.prepared(socket)`, and importing the module, run on a thread of lower priority, so that they take little from the
 steps of other models where processors are short. What it returns is then run on the main thread, whose priority was never
 changed: without privileges nothing can raise its priority again. Where threads have no priority of their own nothing is
 different.
+
+`--on-one-processor` is for machines whose processors are all busy with each step: a thread that moves between them gets its
+share of several, and a step that two of them delay is late twice.
 """
 
 from __future__ import annotations
@@ -17,25 +20,29 @@ import sys
 import threading
 from collections.abc import Callable
 
-NICENESS = 10
-"""A tenth of a processor that others want too: enough to get there while all are busy. At 5, a quarter, each step of a
-stream on the same processor loses a whole time slice to it; at 13 a load takes twice as long, and streams notice it as much."""
+ON_ONE_PROCESSOR = "--on-one-processor"
+NICENESS = 8
+"""A seventh of a processor that others want too: a time slice of 4 ms in 28. At 5 each step of a stream loses one to it, and
+some lose two."""
 
 
-def main(module: str, descriptor: int) -> None:
+def main(module: str, descriptor: int, *, is_on_one_processor: bool) -> None:
     ready: list[Callable[[], None]] = []
-    thread = threading.Thread(target=_prepare, args=(module, descriptor, ready), name="prepare")
+    thread = threading.Thread(target=_prepare, args=(module, descriptor, is_on_one_processor, ready), name="prepare")
     thread.start()
     thread.join()
     for serve in ready:
         serve()
 
 
-def _prepare(module: str, descriptor: int, ready: list[Callable[[], None]]) -> None:
+def _prepare(module: str, descriptor: int, is_on_one_processor: bool, ready: list[Callable[[], None]]) -> None:
     if sys.platform == "linux":  # elsewhere the number would be a process's
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        if is_on_one_processor:
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # OpenMP, once it is loaded, binds it there too
     ready.append(importlib.import_module(module).prepared(socket.socket(fileno=descriptor)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    *options, module_name, number = sys.argv[1:]
+    main(module_name, int(number), is_on_one_processor=ON_ONE_PROCESSOR in options)

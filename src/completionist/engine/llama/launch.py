@@ -11,7 +11,10 @@ from completionist.engine.launch import Launch
 from completionist.engine.llama.costs import kept
 from completionist.engine.llama.library import Library, find_library
 from completionist.engine.llama.quota import are_all, processors
+from completionist.gently import ON_ONE_PROCESSOR
 from completionist.settings import EngineSettings
+
+_WORKER = "completionist.engine.llama.worker"
 
 _SPIN_COUNT = "10000"
 """Idle OpenMP threads spin so many times before they sleep, some tenths of a millisecond: a step of one stream is 19 % slower
@@ -31,11 +34,10 @@ def launch(
 
     `projector_path`: what lets it see. `beside_others`: other models answer meanwhile.
     """
-    starter = ("completionist.gently",) if beside_others else ()
     library = find_library(settings.library, cache_dir=cache_dir)
     threads = settings.threads or usual_threads(model_path, library, cache_directory(cache_dir))
     return Launch(
-        command=(sys.executable, "-P", "-m", *starter, "completionist.engine.llama.worker"),
+        command=(sys.executable, "-P", "-m", *(_gently(threads) if beside_others else ()), _WORKER),
         environment={**openmp_environment(threads), "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
         load=LoadModel(
             model_path=str(model_path),
@@ -55,6 +57,11 @@ def launch(
             max_waiting=settings.queue_requests,
         ),
     )
+
+
+def _gently(threads: int) -> tuple[str, ...]:
+    """The other models' steps have so many threads too."""
+    return ("completionist.gently", ON_ONE_PROCESSOR) if are_all(threads) else ("completionist.gently",)
 
 
 def openmp_environment(threads: int) -> dict[str, str]:

@@ -19,7 +19,7 @@ from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.prefixes import PrefixCache
 from completionist.engine.llama.projector import Projector
-from completionist.engine.llama.quota import free_memory_bytes
+from completionist.engine.llama.quota import free_memory_bytes, run_anywhere
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, Context, Footprint
 from completionist.engine.llama.sizing import Shape, Wishes, shapes
 from completionist.engine.llama.streams import Streams
@@ -32,6 +32,7 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
     """Raises `LibraryRefused`, `ModelRefused`, `ContextRefused` or `OSError`, whose text is for the operator; a file may bring
     up other errors too. `on_abort`: see `Native`."""
     path, cache_dir = Path(order.model_path), Path(order.cache_dir)
+    run_anywhere()  # OpenMP takes the processors of the thread that loads it for those of the process
     with ThreadPoolExecutor(1) as pool:  # reading the whole files goes on beside loading them
         digests = [pool.submit(model_sha256, one, cache_dir) for one in filter(None, (path, _projector_path(order)))]
         model = Model(Native(Path(order.library_path), on_abort), path)

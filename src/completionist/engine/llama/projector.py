@@ -55,7 +55,7 @@ class Projector:
             raise ModelRefused(f"no projector at {path}")
         handle = self._c.mtmd_init_from_file(str(path).encode(), model.handle, params)
         if handle == ffi.NULL:
-            raise ModelRefused(f"cannot load the projector {path}: {model.native.last_words()}")
+            raise _refused(path, f"it cannot be loaded ({model.native.last_words()})")
         return handle
 
     def _check(self, path: Path, max_call_tokens: int) -> None:

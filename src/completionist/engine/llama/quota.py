@@ -11,7 +11,8 @@ import psutil
 _CGROUP = Path("/sys/fs/cgroup")
 _CGROUP_V1_CPU = _CGROUP / "cpu"
 _CGROUP_V1_MEMORY = _CGROUP / "memory"
-_ALLOWED = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+_ALLOWED = os.sched_getaffinity(os.getpid()) if hasattr(os, "sched_getaffinity") else None
+"""The main thread's: what is loaded gently is imported by one that is kept to a single processor."""
 
 
 def processors() -> int:
