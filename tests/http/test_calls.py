@@ -12,6 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from completionist.engine.base import GrammarRefused, Prompt
 from completionist.engine.scripted import Move, pieces
+from completionist.grammar.frames import Check, Verdict
+from completionist.grammar.trier import Lost, Trier
 from tests.support.ask import ask, ask_streamed
 from tests.support.server import RunningServer, running_server
 
@@ -417,3 +419,23 @@ def test_parameters_that_are_not_strict_are_kept_where_they_can_be(
     assert held is not None
     assert ("city" in held.source) == is_held
     assert (looser is not None and "city" not in looser.source) == is_held  # for where they turn out to be too much
+
+
+def test_a_response_format_is_tried_once_and_tools_also_as_a_whole(
+    own_client: openai.OpenAI, own_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials take their time beside full streams."""
+    checks: list[Check] = []
+    ask_trier = Trier.ask
+
+    def counted(trier: Trier, check: Check) -> Verdict | Lost:
+        checks.append(check)
+        return ask_trier(trier, check)
+
+    monkeypatch.setattr(Trier, "ask", counted)
+    own_server.engine._script = lambda prompt: [pieces('{"city": "Brest"}')] * prompt.n
+    schema = {**CITY, "title": "never seen before"}
+    ask(own_client, response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+    assert [check.whole is None for check in checks] == [True]
+    ask(own_client, tools=[function("f", schema)])
+    assert [check.whole is None for check in checks[1:]] == [True, False]
