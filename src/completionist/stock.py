@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -57,10 +57,11 @@ class Stock:
     def scan(self) -> Found:
         """What is here now. Blocking."""
         files = {file.name: file for file in self._files()}
+        aliases, absent = self._aliases.read(), self._absent(files)
         return Found(
             models=tuple(self._model(file) for file in files.values()),
-            aliases=self._aliases.read(),
-            absent=self._absent(files),
+            aliases=aliases,
+            absent={**absent, **dict(_without_model(aliases, files, absent))},
             advice=f"No model is installed on this server. Its operator can fetch one: {_PULL} {self._settings.model}",
         )
 
@@ -127,6 +128,15 @@ class Stock:
             beside_others=True,
         )
         return await started(how, said)
+
+
+def _without_model(
+    aliases: Iterable[Alias], here: Container[str], absent: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    for alias in aliases:
+        if alias.model not in here:
+            hint = absent.get(alias.model, "That is not installed on this server.")
+            yield alias.name, f"It stands for {alias.model}. {hint}"
 
 
 class Aliases:

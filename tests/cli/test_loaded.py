@@ -73,6 +73,8 @@ def test_aliases_are_set_listed_and_removed(cli: Cli, tmp_path: Path) -> None:
         "name": "gpt-4o-mini", "model": DEFAULT_MODEL, "profile": "gpt-4o",
         "is_configured": False, "hides_model": False, "is_served": True,
     }  # fmt: skip
+    shown = cli("show", "gpt-4o-mini", **here)
+    assert str(file) in one_line(shown), "an alias is known to commands that read a model"
     for arguments, said in (
         (("set", "x", "gpt-4o-mini"), "gpt-4o-mini is an alias itself"),
         (("set", "x", "qwen2.5-coder-0.5b-instruct"), "is not here yet: completionist pull"),

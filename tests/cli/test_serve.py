@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -159,7 +160,7 @@ def test_a_file_that_is_no_model(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_first_run_without_a_model(start: Start) -> None:
-    served = start(**NO_INDEX)
+    served = start(**NO_INDEX, COMPLETIONIST_SERVED=json.dumps({"small": {"model": DEFAULT_MODEL}}))
     assert re.search(
         r"^  model +none is installed: requests are refused until there is one$", served.banner, re.MULTILINE
     )
@@ -175,6 +176,8 @@ def test_a_first_run_without_a_model(start: Start) -> None:
         assert said.endswith(f"Its operator can fetch one: completionist pull {DEFAULT_MODEL}")
     known = httpx2.post(f"{served.url}/v1/chat/completions", json={"model": DEFAULT_MODEL, "messages": []})
     assert known.json()["error"]["message"].endswith(f"fetch it: completionist pull {DEFAULT_MODEL}")
+    alias = httpx2.post(f"{served.url}/v1/chat/completions", json={"model": "small", "messages": []})
+    assert f"It stands for {DEFAULT_MODEL}. It is not installed" in alias.json()["error"]["message"]
     assert served.stop() == 0
 
 

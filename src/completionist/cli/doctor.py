@@ -70,8 +70,9 @@ def doctor(
     elif model is not None:
         from completionist.cli.fetching import fetch  # noqa: PLC0415 - as above
         from completionist.cli.model_trial import try_model  # noqa: PLC0415 - as above
+        from completionist.cli.naming import behind  # noqa: PLC0415 - as above
 
-        try_model(fetch(model, settings.models), settings, report.add)
+        try_model(fetch(behind(model, settings), settings.models), settings, report.add)
     else:
         for finding in examine(settings, config_file(config)):
             report.add(finding)

@@ -105,9 +105,10 @@ def _pull_reference(reference: HubReference) -> ModelFile:
         return model
     name, place = planned.reference.text, hub_place()
     if not planned.missing_bytes:
-        _say(f"{name}: it is here, and the hub has no newer one")
         with Hub(place) as hub:
-            return hub_pull.fetch(hub, place, planned, lambda _: None)
+            model = hub_pull.fetch(hub, place, planned, lambda _: None)
+        _say(f"{name}: it is here, and the hub has no newer one")
+        return model
     _say(name, *_describe_plan(planned))
     with Hub(place) as hub, _drawn(name) as draw:
         return hub_pull.fetch(hub, place, planned, draw)

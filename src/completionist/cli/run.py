@@ -14,6 +14,7 @@ from completionist.chat.deltas import ChatBackend, Delta, Text
 from completionist.cli.asking import ask
 from completionist.cli.configure import read_settings
 from completionist.cli.fetching import fetch
+from completionist.cli.naming import behind
 from completionist.cli.options import Config, Json, Model
 from completionist.cli.terminal import json_text
 from completionist.errors import APIError, OperatorError
@@ -59,7 +60,7 @@ def run(
     is_chat = not prompt and sys.stdin.isatty()
     question = "" if is_chat else _question(prompt)
     settings = read_settings({"model": model, "engine.streams": 1}, config)
-    file = fetch(settings.model, settings.models)
+    file = fetch(behind(model, settings), settings.models)
     opening: tuple[Message, ...] = () if system is None else (SystemMessage(content=system),)
     request = ChatRequest(
         model=file.name, messages=opening, max_completion_tokens=max_tokens, temperature=temperature, seed=seed

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from completionist.cli.configure import read_settings
+from completionist.cli.naming import behind
 from completionist.cli.options import Config, Json, Model
 from completionist.cli.terminal import json_text, megabytes
 from completionist.dialects.base import Dialect
@@ -66,7 +67,7 @@ class ShownModel(msgspec.Struct, frozen=True, kw_only=True):
 def show(name: Model, as_json: Json = False, config: Config = None) -> None:
     """Show what a model is: template, context, memory, dialect, capabilities, dangerous tokens."""
     settings = read_settings({}, config)
-    shown = shown_model(resolve(name, settings.models), settings)
+    shown = shown_model(resolve(behind(name, settings), settings.models), settings)
     typer.echo(json_text(shown) if as_json else _text(shown))
 
 
