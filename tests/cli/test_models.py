@@ -121,6 +121,16 @@ def test_what_is_here_is_not_said_to_be_fetched(hub: HubServer, capsys: Captured
     assert capsys.readouterr().out == f"mine: {file}\n"
 
 
+def test_what_is_broken_can_be_removed_and_fetched_again(hub: HubServer, capsys: Captured) -> None:
+    assert run(["pull", REPO, "--json"]) == 0
+    path = Path(json.loads(capsys.readouterr().out)["path"])
+    path.resolve().write_bytes(MODEL[:100])
+    assert run(["pull", REPO]) == 1
+    assert "remove it and fetch it again" in capsys.readouterr().err
+    assert run(["rm", REPO]) == run(["pull", REPO]) == 0
+    assert path.read_bytes() == MODEL
+
+
 def test_an_endpoint_that_is_none_is_named(hub: HubServer, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "nonsense")
     assert run(["pull", REPO]) == 1

@@ -105,6 +105,16 @@ def model_path(entry: CatalogEntry, settings: ModelSettings) -> Path:
 
 def resolve_reference(reference: HubReference) -> ModelFile:
     """What the hub's cache has for `reference`. Raises `NotPulled`, `AmbiguousVariant`, `BrokenModelFile`."""
+    model = find_reference(reference)
+    repository = CachedRepository(hub_cache(), reference.repository)
+    for part in parts_of(model.path):
+        repository.checked(part)
+    check_gguf(model.path)
+    return model
+
+
+def find_reference(reference: HubReference) -> ModelFile:
+    """The same, whole or broken. Raises `NotPulled`, `AmbiguousVariant`."""
     repository = CachedRepository(hub_cache(), reference.repository)
     files = repository.files(reference.revision)
     known = variants(files)
@@ -112,11 +122,7 @@ def resolve_reference(reference: HubReference) -> ModelFile:
         variant = choose(reference.repository, known, label=reference.quantisation, file=reference.file)
     except (NoModel, NoSuchVariant, PartMissing):
         raise NotPulled(reference.text) from None
-    model = _cached_file(repository, reference.revision, variant, known)
-    for part in parts_of(model.path):
-        repository.checked(part)
-    check_gguf(model.path)
-    return model
+    return _cached_file(repository, reference.revision, variant, known)
 
 
 def _cached() -> Iterator[ModelFile]:

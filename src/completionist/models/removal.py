@@ -9,7 +9,7 @@ import msgspec
 from completionist.errors import OperatorError
 from completionist.models.catalog import catalog
 from completionist.models.hub_cache import CachedRepository
-from completionist.models.installed import ModelFile, model_path, resolve_reference
+from completionist.models.installed import find_reference, model_path
 from completionist.models.places import hub_cache
 from completionist.models.quantisations import choose, projector, variants
 from completionist.models.references import HubReference, hub_reference
@@ -49,7 +49,7 @@ def remove(name: str, settings: ModelSettings) -> Removed:
 
 def _remove_reference(reference: HubReference) -> Removed:
     cached = CachedRepository(hub_cache(), reference.repository)
-    model: ModelFile = resolve_reference(reference)
+    model = find_reference(reference)
     files = cached.files(reference.revision)
     known = variants(files)
     variant = choose(reference.repository, known, label=reference.quantisation, file=reference.file)

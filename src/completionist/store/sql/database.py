@@ -138,7 +138,9 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
-        raise DatabaseRefused("store.url is no URL: write sqlite:///path or postgresql://user@host/name") from None
+        raise DatabaseRefused(
+            "a database is named by a URL (store.url, for one): sqlite:///path or postgresql://user@host/name"
+        ) from None
     if parsed.get_backend_name() == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
