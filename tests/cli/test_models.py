@@ -107,6 +107,8 @@ def test_what_there_is_can_be_asked_first(hub: HubServer, capsys: Captured) -> N
         (f"{REPO}:Q4_K_M", len(MODEL)),
         (f"{REPO}:Q8_0", len(gguf(2000))),
     ]
+    assert run(["pull", "smollm2-135m-instruct", "--list"]) == 0
+    assert capsys.readouterr().out == "smollm2-135m-instruct  98.4 MB\n"
     assert hub.requests == []
 
 

@@ -53,7 +53,9 @@ class OfferedVariant(msgspec.Struct, frozen=True, kw_only=True):
 def pull(
     name: Model,
     *,
-    lists: Annotated[bool, typer.Option("--list", help="Only show what a repository of the hub has.")] = False,
+    lists: Annotated[
+        bool, typer.Option("--list", help="Only show what there is to fetch: of a repository of the hub all of it.")
+    ] = False,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
@@ -61,6 +63,9 @@ def pull(
     from completionist.cli import fetching  # noqa: PLC0415 - not for the commands beside this one
 
     settings = read_settings({}, config).models
+    if lists and (entry := catalog().get(name)):
+        _print_variants([_offered_entry(entry)], as_json=as_json)
+        return
     if lists and (reference := hub_reference(name)):
         _print_variants(offered(fetching.plan_of(reference)), as_json=as_json)
         return
@@ -101,6 +106,10 @@ def offered(planned: HubPlan) -> list[OfferedVariant]:
         )
         for one in known
     ]
+
+
+def _offered_entry(entry: CatalogEntry) -> OfferedVariant:
+    return OfferedVariant(reference=entry.name, label=None, size_bytes=entry.size_bytes, n_files=1)
 
 
 def listed(settings: ModelSettings) -> list[ListedModel]:
