@@ -37,7 +37,16 @@ def test_on_a_terminal_there_is_a_bar() -> None:
     with byte_progress(terminal) as draw:
         draw("model: fetching", 500_000, 1_000_000)
     assert "model: fetching" in terminal.getvalue()
-    assert "0.5/1.0 MB" in terminal.getvalue()
+    assert "50%" in terminal.getvalue()
+
+
+def test_a_long_name_leaves_room_for_the_numbers() -> None:
+    terminal = Terminal()
+    with byte_progress(terminal) as draw:
+        draw(f"org/{'long-' * 30}GGUF:Q4_K_M: fetching 1.0 MB", 500_000, 1_000_000)
+    assert "GGUF:Q4_K_M: fetching 1.0 MB" in terminal.getvalue()
+    assert "50%" in terminal.getvalue()
+    assert max(map(len, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()).splitlines())) <= 80
 
 
 def test_on_a_terminal_work_is_in_percent() -> None:

@@ -11,7 +11,6 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     ProgressColumn,
     TaskProgressColumn,
     TextColumn,
@@ -20,8 +19,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 _STEP_PERCENT = 10
+_BESIDE_TITLE = 33
+"""Characters of a line for the bar and the numbers."""
 
 Draw = Callable[[str, int, int], None]
 """A title, how much is done, and of how much."""
@@ -30,7 +32,11 @@ Draw = Callable[[str, int, int], None]
 @contextmanager
 def byte_progress(stream: TextIO | None = None) -> Iterator[Draw]:
     """Draw a transfer: a bar on a terminal, a line for each tenth elsewhere, both with rate and time left."""
-    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TaskProgressColumn(table_column=_on_one_line()),
+        TransferSpeedColumn(table_column=_on_one_line()),
+        TimeRemainingColumn(table_column=_on_one_line()),
+    )
     with _drawn(stream or sys.stderr, columns, has_rate=True) as draw:
         yield draw
 
@@ -47,13 +53,21 @@ def _drawn(stream: TextIO, columns: Sequence[ProgressColumn], *, has_rate: bool)
     if not stream.isatty():
         yield _Lines(stream, has_rate=has_rate).draw
         return
-    with Bar(TextColumn("{task.description}"), BarColumn(), *columns, console=Console(file=stream)) as bar:
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(bar_width=None), *columns, console=Console(file=stream)
+    ) as bar:
         task = bar.add_task("starting", total=None)
 
         def draw(title: str, done: int, total: int) -> None:
-            bar.update(task, description=title, completed=done, total=total)
+            room = bar.console.width - _BESIDE_TITLE
+            shown = title if len(title) <= room else f"…{title[1 - room :]}"
+            bar.update(task, description=shown, completed=done, total=total)
 
         yield draw
+
+
+def _on_one_line() -> Column:
+    return Column(no_wrap=True)
 
 
 class _Lines:
