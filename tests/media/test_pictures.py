@@ -143,6 +143,12 @@ def test_what_is_no_picture_is_refused(eyes: RunningServer, content: bytes, code
     assert refusal(eyes, image_part(content))[:2] == (code, URL)
 
 
+@pytest.mark.parametrize("name", ["row 35 20,000 x 20,000", "row 35 9,000 x 9,000, one bit"])
+def test_row_35_pixels_are_counted_before_any_is_decoded(eyes: RunningServer, name: str) -> None:
+    """What decodes would find something wrong too, after as much memory as they take."""
+    assert "It has more than 4000000 pixels." in refusal(eyes, image_part(BAD[name][0]))[2]
+
+
 @pytest.mark.large
 def test_row_35_a_picture_with_more_beside_it_than_in_it(eyes: RunningServer) -> None:
     """64 MB of what a camera may have noted: read or refused, and the next picture is read."""
