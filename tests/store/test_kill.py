@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,6 +19,7 @@ import pytest
 
 from completionist.settings import Settings, StoreSettings
 from tests.store.databases import KindOfDatabase
+from tests.support import raw
 from tests.support.ask import ask, ask_streamed
 from tests.support.process import ServerProcess, server_process, short, slow
 from tests.support.server import eventually
@@ -111,6 +113,27 @@ def test_row_53_killed_at_any_moment(
 def check(ledger: Ledger, settings: Settings) -> None:
     with server_process(short, settings) as server, client_of(server) as client:
         ledger.check(client)
+
+
+def test_row_53_nothing_is_told_before_it_is_committed(tmp_path: Path) -> None:
+    """Another process holds the database, so that no commit comes to its end, nor the answer that waits for it."""
+    file = tmp_path / "x.db"
+    settings = Settings(store=StoreSettings(url=f"sqlite:///{file}"))
+    with server_process(short, settings) as server, client_of(server) as client, raw.connection(server.port) as sock:
+        ask(client, store=True)
+        with closing(pysqlite3.connect(file)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            body = raw.chat(stream=True, store=True)
+            sock.sendall(raw.request("POST", "/v1/chat/completions", "Connection: close", body=body))
+            received = b""
+            while b" water" not in received:
+                received += sock.recv(65536)
+            for _ in range(3):  # whatever comes next has had its time
+                ask(client)
+            server.process.kill()
+        received += raw.read_to_end(sock)
+        assert b'"finish_reason":"stop"' not in received
+        assert b"[DONE]" not in received
 
 
 @pytest.mark.parametrize("n_rounds", [pytest.param(1), pytest.param(60, marks=LONG)])
