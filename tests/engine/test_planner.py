@@ -84,6 +84,13 @@ def test_a_short_prompt_does_not_queue_behind_a_long_one_which_does_not_starve()
     assert shapes([*holders, *crowd])[0] == [(4, 512 // 9)]
 
 
+def test_who_got_a_stream_first_goes_before_who_waited_longer_for_one() -> None:
+    """Beside one decode there is room for one chunk: a key that floods has older requests than any other, always."""
+    queued, other = sequence(2, n_prompt=60, n_cells=0), sequence(9, n_prompt=60, n_cells=0)
+    queued.request.started_s, other.request.started_s = 2.0, 1.0
+    assert shapes([sequence(1, n_prompt=5, n_cells=5), queued, other]) == [[(1, 1)], [(9, MIN_CHUNK_TOKENS)]]
+
+
 def test_prompts_that_are_nearest_to_their_end_come_first() -> None:
     prompts = [sequence(20 + i, n_prompt=100, n_cells=n_cells) for i, n_cells in enumerate([0, 10, 60, 30])]
     chunks = shapes([*on_streams([200] * 15), *prompts])[1:]

@@ -6,8 +6,8 @@ The library evaluates a batch in runs of consecutive stream ids, and every row o
 it. So the rows of a step are cut into intervals of ids such that the sum of what calls and cells cost is least.
 
 A prompt beside decodes may lengthen the step by a share of what these take, by the same costs: its chunks shrink while
-its context grows. Every prompt under way brings that allowance. The one that came first is sure of its own, the rest goes
-to whichever is nearest to its first token: short prompts do not queue behind a long one, and it does not starve.
+its context grows. Every prompt under way brings that allowance. The one that got its stream first is sure of its own, the
+rest goes to whichever is nearest to its first token: short prompts do not queue behind a long one, and it does not starve.
 
 A chunk has a call of its own: the library would cut a mixed batch into the same evaluations. It ends where a picture begins
 or ends, and a picture whose rows see each other both ways is one chunk.
@@ -135,7 +135,7 @@ def _last_intervals(
 
 
 def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_tokens: int) -> list[Call]:
-    """Prompt chunks within `budget_ms` and `max_tokens`; the prompt that came first always has one."""
+    """Prompt chunks within `budget_ms` and `max_tokens`; the prompt that got its stream first always has one."""
     if not prefilling:
         return []
     first, *others = sorted(prefilling, key=_age)
@@ -180,8 +180,9 @@ def attended(n_cells: int) -> int:
     return -(-n_cells // _CELL_STEP) * _CELL_STEP
 
 
-def _age(sequence: Sequence) -> int:
-    return sequence.request.id
+def _age(sequence: Sequence) -> tuple[float, int]:
+    """Who got its stream first. Not who came first: requests of a long queue came before everybody who asks now and then."""
+    return sequence.request.started_s, sequence.request.id
 
 
 def _nearness(sequence: Sequence) -> tuple[int, int]:
