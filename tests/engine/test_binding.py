@@ -28,10 +28,13 @@ def test_threads_are_bound_where_there_are_as_many_as_processors() -> None:
 
 
 @pytest.mark.model
-def test_each_thread_of_a_step_has_a_processor_and_the_others_have_all(short_model_path: Path) -> None:
+@pytest.mark.parametrize("beside_others", [False, True])
+def test_each_thread_of_a_step_has_a_processor_and_the_others_have_all(
+    short_model_path: Path, beside_others: bool
+) -> None:
     async def scenario() -> list[set[int]]:
         settings = EngineSettings(threads=len(ALL), streams=2, context_tokens=256)
-        engine = EngineClient(launch(short_model_path, "short", settings))
+        engine = EngineClient(launch(short_model_path, "short", settings, beside_others=beside_others))
         await engine.start()
         try:
             held = GrammarSpec('start: "yes" | "no"', has_client_rules=True)
