@@ -39,10 +39,12 @@ from completionist.errors import OperatorError
 from completionist.heap import give_back_freed_memory
 from completionist.loading import Loading
 from completionist.log import emit, logging_to
+from completionist.media.handover import Handover
 from completionist.media.listener import WorkerListener
 from completionist.media.looker import WorkerLooker
 from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
+from completionist.media.samples import WorkerSoundDecoder
 from completionist.media.scratch import sweep
 from completionist.media.speaker import SpeechFiles, VoiceFile, WorkerSpeaker
 from completionist.media.workers import Media
@@ -207,14 +209,17 @@ def wire(
 
 def open_media(settings: Settings) -> Media:
     """What reads files and pictures, speaks, listens and searches."""
+    handover = Handover()
     return Media(
-        documents=WorkerReader(settings.documents),
+        documents=WorkerReader(settings.documents, handover),
         speaker=WorkerSpeaker(lambda: speech_files(settings), settings.speech),
         listener=WorkerListener(lambda: hearing_model(settings), settings.hearing),
         pictures=WorkerLooker(settings.images),
         fetcher=_fetcher(settings.images),
         search=search_provider(settings),
-        sight=WorkerDecoder(settings.images),
+        sight=WorkerDecoder(settings.images, handover),
+        sound=WorkerSoundDecoder(settings.hearing, handover),
+        handover=handover,
     )
 
 

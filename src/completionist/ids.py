@@ -108,7 +108,7 @@ def breakpoint_mark() -> str:
     return chr(0x100000 + secrets.randbelow(0xFFFE))
 
 
-def picture_mark() -> str:
+def medium_mark() -> str:
     """A character of Unicode's basic private use area: neither of the others."""
     return chr(0xE000 + secrets.randbelow(0x1900))
 

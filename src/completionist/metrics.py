@@ -57,6 +57,10 @@ class Metrics:
         self.cached_tokens = self._counter("prompt_tokens_cached", "Prompt tokens that were read from a prefix cache.")
         self.generation_tokens = self._counter("generation_tokens", "Generated tokens of finished requests.")
         self.time_to_first_token = self._histogram("time_to_first_token_seconds", "From the request to its first text.")
+        self.media_encode = self._histogram(
+            "media_encode_seconds",
+            "Encoding the pictures and sounds of a request; no entry where there was nothing to encode.",
+        )
         self.request_latency = self._histogram(
             "e2e_request_latency_seconds", "From the request to the end of the answer."
         )

@@ -176,13 +176,17 @@ class FileSettings(Section):
 
 
 class DocumentSettings(Section):
-    """Files of messages that are read as text. All limits are those of one request."""
+    """Files of messages. All limits are those of one request."""
 
     max_request_bytes: int = Field(default=50_000_000, ge=1)
     max_request_characters: int = Field(default=2**20, ge=1)
     """Of their text."""
     max_pages: int = Field(default=2000, ge=1)
     """Of one file; slides and sheets are pages too."""
+    max_page_pictures: int = Field(default=20, ge=0, le=1000)
+    """Pages of PDF files that a model which sees gets as pictures too: the first."""
+    page_picture_side: int = Field(default=1024, ge=32, le=4096)
+    """The longer side of such a picture, in pixels."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Processor time for one file; five times as much by the clock."""
     memory_bytes: int = Field(default=2**30, ge=2**28)
@@ -202,7 +206,7 @@ class SpeechSettings(Section):
 
 
 class HearingSettings(Section):
-    """Sound in messages, for models that do not hear."""
+    """Sound in messages."""
 
     model: Literal["whisper-base", "whisper-tiny.en"] = "whisper-base"
     directory: Path | None = None
@@ -211,7 +215,7 @@ class HearingSettings(Section):
     timeout_s: float = Field(default=300.0, gt=0)
     """Processor time for one part; five times as much by the clock."""
     max_audio_s: float = Field(default=600.0, gt=0)
-    """Of one part."""
+    """Of one part; for a model that hears itself, of one request."""
 
 
 class KeyLimits(Section):

@@ -31,13 +31,14 @@ PAIRS = [
     pair(b"tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 1)),
     pair(b"tokenizer.chat_template", 8, string(TEMPLATE)),
 ]
+PROJECTOR = gguf(500, pairs=pair(b"clip.has_audio_encoder", 7, b"\1"), n_pairs=1)
 MODEL = gguf(1000, pairs=b"".join(PAIRS), n_pairs=len(PAIRS))
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with serving_hub() as running:
-        running.publish(REPO, {"tiny-Q4_K_M.gguf": MODEL, "tiny-Q8_0.gguf": gguf(2000), "mmproj-F16.gguf": gguf(500)})
+        running.publish(REPO, {"tiny-Q4_K_M.gguf": MODEL, "tiny-Q8_0.gguf": gguf(2000), "mmproj-F16.gguf": PROJECTOR})
         monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.setenv("COMPLETIONIST_MODELS__CACHE_DIR", str(tmp_path / "cache"))
@@ -73,7 +74,7 @@ def test_a_model_comes_is_listed_shown_and_goes(hub: HubServer, capsys: Captured
     assert shown["template"] == "ChatML"
     assert shown["dialect"] == "plain"
     assert shown["memory_kind"] == "trim_anywhere"
-    assert shown["capabilities"] == ["chat", "tools", "projector"]
+    assert shown["capabilities"] == ["chat", "tools", "hearing"]
     assert shown["n_control_tokens"] == 2
     assert shown["forgeable_markers"] == ["[MADE_UP]"]
     assert shown["need"]["kv_bytes"] == 2 * 2 * (16 + 16) * 2 * 2048
@@ -83,7 +84,7 @@ def test_a_model_comes_is_listed_shown_and_goes(hub: HubServer, capsys: Captured
     assert run(["rm", REPO, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "name": f"{REPO}:Q4_K_M",
-        "freed_bytes": len(MODEL) + len(gguf(500)),
+        "freed_bytes": len(MODEL) + len(PROJECTOR),
     }
     assert run(["rm", REPO]) == 1
     assert capsys.readouterr().err.startswith(f"completionist: {REPO} is not here yet")

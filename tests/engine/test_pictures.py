@@ -11,25 +11,26 @@ import pytest
 
 from completionist.engine.base import (
     Caching,
+    Medium,
+    MediumSlot,
     Picture,
-    PictureSlot,
     PlainText,
     Prompt,
     Sampling,
     WorkerFault,
 )
 from completionist.engine.llama.capi import CData
+from completionist.engine.llama.insets import Rows
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.model import ModelRefused
-from completionist.engine.llama.pictures import Rows
-from completionist.engine.llama.projector import PictureFailed, Projector
+from completionist.engine.llama.projector import MediumFailed, Projector
 from tests.engine.asking import Answer
 from tests.engine.test_memory import evaluated, order, run
 from tests.engine.tiny_models import WIDTH, write_multi_axis, write_plain
-from tests.support.projectors import IMAGE_PIXELS, Kind, write_projector
+from tests.support.projectors import IMAGE_PIXELS, Eyes, write_projector
 
-TOKENS: dict[Kind, tuple[int, int]] = {"mlp": (16, 0), "phi4": (1, 0), "gemma3": (46, 16)}
+TOKENS: dict[Eyes, tuple[int, int]] = {"mlp": (16, 0), "phi4": (1, 0), "gemma3": (46, 16)}
 """That a small picture takes, and of these the ones of its first marker, of which the tiny vocabulary makes letters."""
 BEFORE, AFTER = "Before the first picture. ", " Behind the last picture."
 
@@ -45,11 +46,11 @@ def model(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def seeing(directory: Path, model: Path) -> Callable[[Kind], Engine]:
+def seeing(directory: Path, model: Path) -> Callable[[Eyes], Engine]:
     """One engine for each kind of projector."""
-    engines: dict[Kind, Engine] = {}
+    engines: dict[Eyes, Engine] = {}
 
-    def get(kind: Kind) -> Engine:
+    def get(kind: Eyes) -> Engine:
         if kind not in engines:
             projector = write_projector(directory / f"{kind}.gguf", kind, WIDTH)
             engines[kind] = load(order(model, directory / "cache", projector_path=str(projector)))[0]
@@ -69,13 +70,13 @@ def picture(tmp_path: Path) -> Callable[..., Picture]:
 
 
 def showing(
-    *pictures: Picture, project: str = "default", n: int = 1, caching: Caching | None = None, more: str = ""
+    *media: Medium, project: str = "default", n: int = 1, caching: Caching | None = None, more: str = ""
 ) -> Prompt:
-    slots = [PictureSlot(i, is_breakpoint=caching is not None) for i in range(len(pictures))]
+    slots = [MediumSlot(i, is_breakpoint=caching is not None) for i in range(len(media))]
     return Prompt(
         project=project,
         segments=(PlainText(BEFORE), *slots, PlainText(AFTER + more)),
-        pictures=pictures,
+        media=media,
         n=n,
         max_tokens=12,
         sampling=Sampling(temperature=0.0, seed=1),
@@ -93,7 +94,7 @@ def cached(answer: Answer) -> int:
 
 @pytest.mark.parametrize("kind", TOKENS)
 def test_the_same_picture_is_found_again_and_another_never(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture], kind: Kind
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture], kind: Eyes
 ) -> None:
     engine, (n_all, n_marker) = seeing(kind), TOKENS[kind]
     first, second, other, longer = (
@@ -113,7 +114,7 @@ def test_the_same_picture_is_found_again_and_another_never(
 
 
 def test_what_is_read_from_the_cache_continues_as_what_is_computed(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture]
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture]
 ) -> None:
     """With short text behind the picture too: its rows need no other start."""
     engine = seeing("mlp")
@@ -125,7 +126,7 @@ def test_what_is_read_from_the_cache_continues_as_what_is_computed(
 
 
 def test_a_breakpoint_behind_a_picture_is_kept(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture]
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture]
 ) -> None:
     engine, explicit = seeing("mlp"), Caching(is_explicit=True)
     first = one(engine, showing(picture(5), project="explicit", caching=explicit))
@@ -135,7 +136,7 @@ def test_a_breakpoint_behind_a_picture_is_kept(
 
 
 def test_text_beside_pictures_is_what_it_is_alone(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture]
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture]
 ) -> None:
     engine = seeing("gemma3")
     alone = one(engine, showing(project="alone"))
@@ -152,7 +153,7 @@ def test_text_beside_pictures_is_what_it_is_alone(
     assert together[3].tokens == one(engine, showing(picture(7), picture(8), project="e")).tokens
 
 
-def test_choices_share_a_picture(seeing: Callable[[Kind], Engine], picture: Callable[..., Picture]) -> None:
+def test_choices_share_a_picture(seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture]) -> None:
     engine = seeing("phi4")
     alone = one(engine, showing(picture(9, 700, 500), project="alone"))
     assert alone.accepted is not None
@@ -162,7 +163,7 @@ def test_choices_share_a_picture(seeing: Callable[[Kind], Engine], picture: Call
 
 
 def test_a_large_picture_is_evaluated_in_several_calls(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture]
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture]
 ) -> None:
     answer = one(seeing("phi4"), showing(picture(10, 2304, 2176), project="large"))
     assert answer.accepted is not None
@@ -189,7 +190,7 @@ class Gate:
 
 
 def test_other_answers_go_on_while_a_picture_is_encoded(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture], monkeypatch: pytest.MonkeyPatch
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, gate = seeing("mlp"), Gate(monkeypatch)
     woken = threading.Event()
@@ -223,7 +224,7 @@ def test_other_answers_go_on_while_a_picture_is_encoded(
 
 
 def test_leaving_while_pictures_are_encoded_leaves_nothing(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture], monkeypatch: pytest.MonkeyPatch
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, gate = seeing("mlp"), Gate(monkeypatch)
     engine.submit(1, showing(picture(12), picture(13), project="left"))
@@ -239,12 +240,12 @@ def test_leaving_while_pictures_are_encoded_leaves_nothing(
 
 
 def test_a_picture_that_cannot_be_encoded_ends_its_request_alone(
-    seeing: Callable[[Kind], Engine], picture: Callable[..., Picture], monkeypatch: pytest.MonkeyPatch
+    seeing: Callable[[Eyes], Engine], picture: Callable[..., Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = seeing("mlp")
 
     def failing(_: Projector, __: CData) -> Rows:
-        raise PictureFailed("no")
+        raise MediumFailed("no")
 
     monkeypatch.setattr(Projector, "encode", failing)
     answers = run(engine, {1: showing(picture(15), project="failing"), 2: showing(project="failing")})
@@ -267,10 +268,13 @@ def test_what_the_model_cannot_use_is_refused_at_load(
     assert "it cannot be loaded" in refused(model)
     assert "no projector at" in refused(directory / "none.gguf")
     monkeypatch.setitem(IMAGE_PIXELS, "gemma3", 14 * 23)
-    assert "529 tokens of a picture must be evaluated at once, at most 512 can" in refused(
+    assert "529 of its tokens must be evaluated at once, at most 512 can" in refused(
         write_projector(directory / "whole.gguf", "gemma3", WIDTH)
     )
-    assert "M-RoPE" in refused(directory / "mlp.gguf", write_multi_axis(directory / "axes.gguf"))
+    two_dimensional = write_projector(directory / "qwen2vl.gguf", "qwen2vl_merger", WIDTH)
+    reason = refused(two_dimensional, write_multi_axis(directory / "axes.gguf"))
+    assert "positions in two dimensions (M-RoPE) are not supported" in reason
+    assert 'with projector = "none" the model answers to text' in reason
 
 
 def test_the_projector_is_part_of_the_fingerprint(directory: Path, model: Path) -> None:

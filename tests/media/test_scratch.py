@@ -36,11 +36,11 @@ def test_what_a_killed_server_left_goes_when_the_next_starts(tmp_path: Path, mon
     (left,) = temporary.iterdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     monkeypatch.setenv("TMPDIR", str(temporary))
-    (temporary / "completionist-pictures-of-mine").write_text("no directory")
+    (temporary / "completionist-media-of-mine").write_text("no directory")
     held = Scratch()
     held.open()
     (left / "pixels").write_bytes(b"x")
     with server_process(short):
-        assert {path.name for path in temporary.iterdir()} == {"completionist-pictures-of-mine", held.path.name}
+        assert {path.name for path in temporary.iterdir()} == {"completionist-media-of-mine", held.path.name}
     held.close()
     assert not held.path.exists()

@@ -20,20 +20,34 @@ import pytest
 from completionist.engine.client import EngineClient
 from completionist.engine.llama.launch import launch
 from completionist.local.template import FALLBACK
-from completionist.media.pixels import WorkerDecoder
 from completionist.models.installed import LOCAL_PUBLISHER, ModelFile
 from completionist.models.projectors import with_projector
 from completionist.registry.model import Model, Running
-from completionist.settings import EngineSettings, ImageSettings, ServedSettings, ServerSettings, Settings
+from completionist.settings import (
+    DocumentSettings,
+    EngineSettings,
+    ImageSettings,
+    ModerationSettings,
+    ServedSettings,
+    ServerSettings,
+    Settings,
+)
 from completionist.stock import running
 from tests.engine.tiny_models import WIDTH, write_plain
 from tests.media.test_pictures import BAD, PARSE, TEXT, URL, image_part, png
 from tests.media.test_speech import client_of
+from tests.moderation.test_judge import play
+from tests.support.documents import PDF, file_part, pdf
 from tests.support.projectors import write_projector
 from tests.support.real import running_model
-from tests.support.server import RunningServer, eventually, running_server
+from tests.support.server import MODEL, RunningServer, eventually, running_server
 
-SETTINGS = Settings(server=ServerSettings(port=0), images=ImageSettings(max_pixels=8_000_000, max_images=4))
+SETTINGS = Settings(
+    server=ServerSettings(port=0),
+    images=ImageSettings(max_pixels=8_000_000, max_images=4),
+    documents=DocumentSettings(max_page_pictures=3, page_picture_side=256),
+    moderation=ModerationSettings(model=MODEL, timeout_s=30),
+)
 CONTEXT_TOKENS = 600
 
 
@@ -45,7 +59,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     write_projector(directory / "mmproj-tiny.gguf", "phi4", WIDTH)
     file = ModelFile(path=path, name="tiny", publisher=LOCAL_PUBLISHER, sha256=None, added_at_s=0)
     tiny = seeing(with_projector(file, None))
-    with running_server(settings=SETTINGS, others=lambda: [tiny]) as server:
+    with running_server(play, settings=SETTINGS, others=lambda: [tiny]) as server:
         yield server
 
 
@@ -69,9 +83,10 @@ def noise(seed: int, width: int, height: int, kind: str = "PNG", *, of: int = 25
 
 
 def asked(server: RunningServer, *parts: dict[str, Any], **fields: Any) -> Any:
-    fields = {"temperature": 0, "max_tokens": 6, "messages": [{"role": "user", "content": [TEXT, *parts]}], **fields}
+    messages = [{"role": "user", "content": [TEXT, *parts]}]
+    fields = {"model": "tiny", "temperature": 0, "max_tokens": 6, "messages": messages, **fields}
     with client_of(server) as client:
-        answer = client.chat.completions.create(model="tiny", **fields)
+        answer = client.chat.completions.create(**fields)
         return list(answer) if fields.get("stream") else answer
 
 
@@ -90,9 +105,7 @@ def image_tokens(answer: Any) -> int:
 
 def is_empty(server: RunningServer) -> bool:
     """Whether no picture is left in a file."""
-    decoder = server.media.sight
-    assert isinstance(decoder, WorkerDecoder)
-    return not list(decoder.directory.glob("*"))
+    return not list(server.media.handover.directory.glob("*"))
 
 
 def test_a_picture_is_answered_plain_and_streamed(eyes: RunningServer) -> None:
@@ -153,6 +166,69 @@ def test_a_prompt_that_is_too_long_with_its_pictures_is_refused(eyes: RunningSer
     assert f"{CONTEXT_TOKENS} tokens" in message
     assert f"{n_text + 3 * 256} tokens" in message
     assert is_empty(eyes)
+
+
+PAGE_TOKENS = 2 * 2
+"""Of 192 by 256 pixels, a page of 600 by 800 points."""
+
+
+def plan(*pages: str) -> dict[str, Any]:
+    return file_part("plan.pdf", pdf(pages), PDF)
+
+
+def test_pages_of_a_pdf_are_read_and_seen(eyes: RunningServer) -> None:
+    part = plan("High water", "Low water")
+    answer = asked(eyes, part)
+    assert image_tokens(answer) == 2 * PAGE_TOKENS
+    text = "\n\n[File: plan.pdf]\n[Page 1]\nHigh water\n\n[Page 2]\nLow water\n\n[End of file: plan.pdf]"
+    assert answer.usage.prompt_tokens == asked(eyes).usage.prompt_tokens + len(text) + 2 * PAGE_TOKENS
+    again = asked(eyes, part)
+    assert again.choices == answer.choices
+    assert again.usage.prompt_tokens_details.cached_tokens > len(text)
+    eventually(lambda: is_empty(eyes))
+
+
+def test_what_is_on_a_page_and_no_text_is_seen(eyes: RunningServer) -> None:
+    """The same words in another place of the page make another picture, which no cache has."""
+    moved = pdf(["Tide"]).replace(b" 50 700 Td", b" 90 200 Td")
+    first, again, other = (
+        asked(eyes, part).usage for part in (plan("Tide"), plan("Tide"), file_part("plan.pdf", moved, PDF))
+    )
+    assert first.prompt_tokens == again.prompt_tokens == other.prompt_tokens
+    assert again.prompt_tokens_details.cached_tokens >= other.prompt_tokens_details.cached_tokens + PAGE_TOKENS
+
+
+def test_the_first_pages_of_a_request_are_seen_and_all_are_read(eyes: RunningServer) -> None:
+    one, two = plan("a", "b"), plan("c", "d", "e")
+    assert image_tokens(asked(eyes, one, two)) == 3 * PAGE_TOKENS
+    n_read = asked(eyes, two).usage.prompt_tokens - 3 * PAGE_TOKENS
+    stripe = pdf(["c", "d", "e"]).replace(b"[0 0 600 800]", b"[0 0 600 2.0]")
+    striped = asked(eyes, file_part("plan.pdf", stripe, PDF))
+    assert striped.usage.prompt_tokens_details.model_dump()["image_tokens"] is None
+    assert striped.usage.prompt_tokens <= n_read
+
+
+def test_a_breakpoint_on_a_file_is_behind_its_last_page(eyes: RunningServer) -> None:
+    part = {**plan("Slack water"), "prompt_cache_breakpoint": {"mode": "explicit"}}
+    fields = {"extra_body": {"prompt_cache_options": {"mode": "explicit"}}}
+    asked(eyes, part, {"type": "text", "text": "One."}, **fields)
+    second = asked(eyes, part, {"type": "text", "text": "Two."}, **fields)
+    n_alone = asked(eyes).usage.prompt_tokens
+    assert second.usage.prompt_tokens_details.cached_tokens > n_alone + PAGE_TOKENS
+
+
+def test_input_that_is_to_be_blocked_is_text_alone(eyes: RunningServer) -> None:
+    block = {"extra_body": {"moderation": {"model": MODEL, "policy": {"input": {"mode": "block"}}}}}
+    n_seen, n_read = (asked(eyes, plan("High"), **fields).usage.prompt_tokens for fields in ({}, block))
+    assert n_read == n_seen - PAGE_TOKENS - len("\n")
+    with pytest.raises(openai.BadRequestError, match="'block'"):
+        asked(eyes, image_part(png(1, 1)), **block)
+
+
+def test_a_pdf_that_cannot_be_read_leaves_nothing(eyes: RunningServer) -> None:
+    with pytest.raises(openai.BadRequestError):
+        asked(eyes, plan("a"), file_part("broken.pdf", b"%PDF-1.4 no", PDF))
+    eventually(lambda: is_empty(eyes))
 
 
 def test_a_breakpoint_on_a_picture_is_kept(eyes: RunningServer) -> None:

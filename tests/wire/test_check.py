@@ -14,12 +14,14 @@ from completionist.chat.moderate import Moderator
 from completionist.chat.search import Query, Source
 from completionist.engine.base import ModelCard
 from completionist.errors import APIError
+from completionist.media.handover import Handover
 from completionist.media.pixels import WorkerDecoder
 from completionist.media.reader import WorkerReader
-from completionist.settings import DocumentSettings, ImageSettings
+from completionist.media.samples import WorkerSoundDecoder
+from completionist.settings import DocumentSettings, HearingSettings, ImageSettings
 from completionist.types.caller import Caller, ServiceTier
 from completionist.types.moderation import ModerationResult
-from completionist.types.parts import Base64
+from completionist.types.parts import Base64, Pixels, Samples
 from completionist.types.request import ChatRequest
 from tests.support.eyes import Eyes
 from tests.support.humming import Humming
@@ -85,8 +87,9 @@ JUDGE = Judge()
 
 
 class Media:
-    documents = WorkerReader(DocumentSettings())
-    sight = WorkerDecoder(ImageSettings())
+    documents = WorkerReader(DocumentSettings(), Handover())
+    sight = WorkerDecoder(ImageSettings(), Handover())
+    sound = WorkerSoundDecoder(HearingSettings(), Handover())
     fetcher = None
 
     def __init__(self, speaker: Humming, listener: Parrot, pictures: Eyes) -> None:
@@ -94,6 +97,9 @@ class Media:
         self.speaker = speaker
         self.listener = listener
         self.search: Finder | None = Finder()
+
+    async def forget(self, medium: Pixels | Samples) -> None:
+        raise NotImplementedError
 
 
 def check(

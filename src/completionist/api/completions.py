@@ -48,6 +48,8 @@ async def create(exchange: Exchange, services: Services) -> None:
 def _account(answer: Answer, exchange: Exchange, services: Services) -> None:
     """Settle what was reserved, and write down what was run, if anything was."""
     usage = exchange.usage = answer.usage
+    if encode_s := answer.times.encode_s:
+        services.metrics.media_encode.observe(encode_s)
     if exchange.meter is not None:
         exchange.meter.settle(usage.total_tokens if usage else 0)
     if usage is not None:

@@ -65,7 +65,7 @@ def _check_message(i: int, message: Message, card: ModelCard, senses: Senses) ->
 
 
 def _check_part(i: int, j: int, part: Part, card: ModelCard, senses: Senses) -> None:
-    """The models served so far do not hear, and few see: `chat.attached` reads, and listens, for the others."""
+    """Few models see or hear: `chat.attached` reads, and listens, for the others."""
     if part.type == "image_url":
         eyes = senses.pictures if card.sight is None else senses.sight
         if eyes.missing is not None:
@@ -74,8 +74,10 @@ def _check_part(i: int, j: int, part: Part, card: ModelCard, senses: Senses) -> 
             raise UnsupportedValue(
                 f"messages[{i}].content[{j}].image_url.detail", "'original'", ("auto", "low", "high")
             )
-    if part.type == "input_audio" and senses.listener.missing is not None:
-        raise UnsupportedContent(part.type, i, j, senses.listener.missing)
+    if part.type == "input_audio":
+        ears = senses.listener if card.hearing is None else senses.sound
+        if ears.missing is not None:
+            raise UnsupportedContent(part.type, i, j, ears.missing)
 
 
 def _check_speech(request: ChatRequest, speaker: Speaker) -> None:

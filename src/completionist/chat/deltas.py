@@ -120,6 +120,8 @@ class Times(msgspec.Struct, frozen=True):
     """It left the queue."""
     evaluated_s: float | None = None
     """Its prompt was in memory."""
+    encode_s: float = 0.0
+    """How long pictures and sounds were encoded for it, between these two."""
 
 
 class Tally:

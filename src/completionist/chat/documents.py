@@ -10,13 +10,13 @@ What reads them is behind `DocumentReader`: decoders of foreign formats run in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Literal, Protocol, get_args
 
 import msgspec
 
-from completionist.types.parts import Base64
+from completionist.types.parts import Base64, Pixels
 
 DocumentKind = Literal["pdf", "docx", "pptx", "xlsx", "csv", "tsv", "html", "text"]
 
@@ -71,10 +71,12 @@ class Unreadable(Exception):
 
 
 class DocumentReader(Protocol):
-    """Reads files as text."""
+    """Reads files as text, and as pictures for a model that sees."""
 
-    async def text_of(self, document: Document, project: str) -> str:
-        """Its text, page by page or sheet by sheet. Projects get their turns in the order they come.
+    async def read(self, document: Document, project: str, *, max_pictures: int) -> Sequence[str | Pixels]:
+        """Its text, page by page or sheet by sheet, and pictures of its first pages, `max_pictures` at most, where the kind has
+        them. Files of pictures are the caller's, who has them deleted (`Senses.forget`). Projects get their turns in the order
+        they come.
 
         Raises `Unreadable`, `Overloaded`, `ServerError`.
         """
@@ -91,7 +93,24 @@ def kind_of(filename: str, media_type: str = "") -> DocumentKind | None:
     return _BY_SUFFIX.get(PurePosixPath(filename.lower()).suffix)
 
 
-def shown(filename: str, text: str) -> str:
-    """A file in the prompt. What a client put into the name stays on its line."""
+def shown(filename: str, pieces: Sequence[str | Pixels], before: str, after: str) -> list[str | Pixels]:
+    """A file in the prompt, between `before` and `after`: it begins and ends with text. What a client put into the name stays
+    on its line."""
     name = "".join(character if character.isprintable() else " " for character in filename)
-    return f"[File: {name}]\n{text.strip()}\n[End of file: {name}]"
+    inside = list(pieces)
+    if inside and isinstance(inside[0], str):
+        inside[0] = inside[0].lstrip()
+    if inside and isinstance(inside[-1], str):
+        inside[-1] = inside[-1].rstrip()
+    return _joined([f"{before}[File: {name}]\n", *inside, f"\n[End of file: {name}]{after}"])
+
+
+def _joined(pieces: Iterable[str | Pixels]) -> list[str | Pixels]:
+    """Texts that follow each other as one."""
+    result: list[str | Pixels] = []
+    for piece in pieces:
+        if isinstance(piece, str) and result and isinstance(result[-1], str):
+            result[-1] += piece
+        else:
+            result.append(piece)
+    return result

@@ -24,7 +24,7 @@ from completionist.types.caller import Caller, ServiceTier
 from completionist.types.formats import Moderation
 from completionist.types.messages import AssistantMessage, Message
 from completionist.types.moderation import CompletionModeration, ModerationError, ModerationResult, ModerationResults
-from completionist.types.parts import Base64, Part, RefusalPart, SeenPart, TextPart
+from completionist.types.parts import Base64, Part, PerceivedPart, RefusalPart, TextPart
 from completionist.types.refusals import InvalidPrompt
 from completionist.types.request import ChatRequest
 from completionist.types.tools import FunctionToolCall
@@ -86,7 +86,7 @@ class Moderated:
         self._moderator = moderator
         self._name = wanted.model
         self._caller = caller
-        self._blocks_input = bool(policy and policy.input and policy.input.mode == "block")
+        self._blocks_input = blocks_input(wanted)
         self._blocks_output = bool(policy and policy.output and policy.output.mode == "block")
         self._turn = asyncio.Lock()
         self._input: _Judging
@@ -198,6 +198,12 @@ class _Choice:
         return [Closed(end.index, "content_filter") for end in self.held[-1:] if isinstance(end, Closed)]
 
 
+def blocks_input(wanted: Moderation | None) -> bool:
+    """Whether nothing may reach the model before it was judged."""
+    policy = wanted.policy if wanted else None
+    return bool(policy and policy.input and policy.input.mode == "block")
+
+
 def input_text(messages: Iterable[Message]) -> str:
     """What is judged of a request: what its messages say, and what calls in them are given; no names and no schemas."""
     return "\n\n".join(text for message in messages for text in _texts(message) if text)
@@ -205,13 +211,13 @@ def input_text(messages: Iterable[Message]) -> str:
 
 def input_pictures(messages: Iterable[Message]) -> Sequence[Base64]:
     """Those that the model sees, as they came."""
-    return tuple(part.data for part in _parts(messages) if isinstance(part, SeenPart) and part.data)
+    return tuple(part.data for part in _parts(messages) if isinstance(part, PerceivedPart) and part.data)
 
 
 def has_unjudged(messages: Iterable[Message], *, sees: bool) -> bool:
-    """Whether something in them reaches the model as other than text, and is no picture or not seen."""
+    """Whether something in them reaches the model as other than text, and is no picture that is judged."""
     return any(
-        not sees if isinstance(part, SeenPart) else not isinstance(part, TextPart | RefusalPart)
+        not (sees and part.data) if isinstance(part, PerceivedPart) else not isinstance(part, TextPart | RefusalPart)
         for part in _parts(messages)
     )
 

@@ -9,7 +9,9 @@ from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader, PictureSource
 from completionist.chat.search import SearchProvider
 from completionist.chat.sight import PictureDecoder
+from completionist.chat.sound import SoundDecoder
 from completionist.chat.speech import Speaker
+from completionist.types.parts import Pixels, Samples
 
 
 class Senses(Protocol):
@@ -31,6 +33,13 @@ class Senses(Protocol):
 
     @property
     def sight(self) -> PictureDecoder: ...
+
+    @property
+    def sound(self) -> SoundDecoder: ...
+
+    async def forget(self, medium: Pixels | Samples) -> None:
+        """Delete what `sight` or `sound` has decoded. Idempotent."""
+        ...
 
     @property
     def fetcher(self) -> PictureSource | None:

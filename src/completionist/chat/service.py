@@ -311,7 +311,7 @@ class Answer:
             project, voices = self._caller.project, self._stages.voices
             wanted = await wanted_of(self.request, voices, project, self._head.created)
             async with (
-                self._stages.attachments.read(self.request, project, sees=self._sees) as read,
+                self._stages.attachments.read(self.request, project, self._backend.card) as read,
                 moderated.input(read) if moderated else nullcontext(),
             ):
                 request, sources = await self._searched(read)
@@ -324,10 +324,6 @@ class Answer:
                         yield self._fitting(await anext(deltas)), deltas
                     except ContextLengthExceeded as error:
                         raise reworded(error, self.request, self._profile) from None
-
-    @property
-    def _sees(self) -> bool:
-        return self._backend.card.sight is not None
 
     def _fitting(self, first: Delta) -> Delta:
         if isinstance(first, Opened):

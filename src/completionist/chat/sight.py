@@ -22,14 +22,10 @@ class PictureDecoder(Protocol):
         ...
 
     async def pixels(self, data: Base64, *, detail: Detail, project: str) -> Pixels:
-        """Upright, on white, reduced by `detail`. The file is the caller's, who lets go of it with `forget`.
+        """Upright, on white, reduced by `detail`. The file is the caller's, who has it deleted (`Senses.forget`).
 
         Raises `BadPicture`, `Overloaded`, `ServerError`.
         """
-        ...
-
-    async def forget(self, pixels: Pixels) -> None:
-        """Delete a file. Idempotent."""
         ...
 
     async def close(self) -> None: ...

@@ -70,10 +70,11 @@ def index(
 
 
 async def _refreshed(writer: IndexWriter, root: Path, limits: DocumentSettings, report: Report) -> Refreshed:
-    from completionist.media.reader import WorkerReader  # noqa: PLC0415 - it takes long to import
+    from completionist.media.handover import Handover  # noqa: PLC0415 - it takes long to import
+    from completionist.media.reader import WorkerReader  # noqa: PLC0415 - likewise
     from completionist.search.folder import refresh  # noqa: PLC0415 - likewise
 
-    reader = WorkerReader(limits)
+    reader = WorkerReader(limits, Handover())
     try:
         return await refresh(
             writer,

@@ -43,7 +43,7 @@ def serve(
         typer.Option(help="A name that `list` shows, or the path of a GGUF file.", autocompletion=known_models),
     ] = None,
     projector: Annotated[
-        str | None, typer.Option(help="What lets the model see: a GGUF file (mmproj), or none.")
+        str | None, typer.Option(help="What lets the model see or hear: a GGUF file (mmproj), or none.")
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
@@ -128,6 +128,7 @@ def _model_facts(card: ModelCard) -> Mapping[str, str]:
     return {
         "model": f"{card.name} ({card.description}, {megabytes(card.weights_bytes)})",
         "sees": _sight(card),
+        "hears": _hearing(card),
         "limits": _limits(card),
         "context": f"{_streams(card)} (engine.streams, engine.stream_tokens, engine.context_tokens)",
         "memory": f"{_memory(card)} (engine.kv_type, engine.cache_bytes)",
@@ -139,6 +140,12 @@ def _sight(card: ModelCard) -> str:
     if card.sight is None:
         return ""
     return "pictures; large ones in more tokens" if card.sight.takes_any_size else "pictures, all in as many tokens"
+
+
+def _hearing(card: ModelCard) -> str:
+    if card.hearing is None:
+        return ""
+    return f"sound, at most {card.hearing.max_s:g} s of it" if card.hearing.max_s else "sound"
 
 
 def _limits(card: ModelCard) -> str:

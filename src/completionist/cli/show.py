@@ -23,6 +23,7 @@ from completionist.models.catalog import catalog
 from completionist.models.fit import Need, need_of, shape_of
 from completionist.models.gguf import read_facts
 from completionist.models.installed import ModelFile, resolve
+from completionist.models.projectors import senses_of, with_projector
 from completionist.settings import ImageSettings, Settings
 
 app = typer.Typer()
@@ -34,7 +35,7 @@ _MEMORY = {
 }
 _MAX_SHOWN = 8
 
-Capability = Literal["chat", "tools", "thinking", "projector", "text in pictures"]
+Capability = Literal["chat", "tools", "thinking", "vision", "hearing", "text in pictures"]
 """The last one: this server reads it for a model that does not see (`images.reads_text`)."""
 
 
@@ -74,6 +75,7 @@ def show(name: Model, as_json: Json = False, config: Config = None) -> None:
 def shown_model(model: ModelFile, settings: Settings) -> ShownModel:
     """Raises `BrokenModelFile`, and what the operator's choice of dialect and template raises."""
     facts, said = read_facts(model.path), settings.served_as(model.name, dialect=model.dialect)
+    model = with_projector(model, settings.projector or said.projector)
     card = card_as_served(stated_card(model), said)
     dialect = choose(card, said.dialect)
     shape = shape_of(facts)
@@ -100,9 +102,9 @@ def capabilities(dialect: Dialect, model: ModelFile, images: ImageSettings) -> t
     found: list[Capability] = ["chat", "tools"]
     if dialect.layout.thinking:
         found.append("thinking")
-    if model.projector_path:
-        found.append("projector")
-    elif images.reads_text:
+    senses = senses_of(model.projector_path) if model.projector_path and model.projector_path.is_file() else ()
+    found += senses
+    if images.reads_text and "vision" not in senses:
         found.append("text in pictures")
     return tuple(found)
 

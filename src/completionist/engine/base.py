@@ -26,24 +26,35 @@ class PlainText(msgspec.Struct, frozen=True, tag="t", omit_defaults=True):
     """Characters of it that come before a breakpoint of the prompt cache (contract 8.2), ascending."""
 
 
-class PictureSlot(msgspec.Struct, frozen=True, tag="p", omit_defaults=True):
-    """Where a picture of the prompt is shown: the projector's markers and what the model sees between them."""
+class MediumSlot(msgspec.Struct, frozen=True, tag="m", omit_defaults=True):
+    """Where a picture or a sound of the prompt is: the projector's markers and what the model perceives between them."""
 
     index: int
-    """In `Prompt.pictures`."""
+    """In `Prompt.media`."""
     is_breakpoint: bool = False
     """A breakpoint of the prompt cache is behind it."""
 
 
-Segment = ControlToken | PlainText | PictureSlot
+Segment = ControlToken | PlainText | MediumSlot
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class Picture(msgspec.Struct, frozen=True, kw_only=True, tag="picture"):
     """Pixels for a model that sees: a file with three bytes each, red, green, blue, row by row. The file is its maker's."""
 
     path: str
     width: int
     height: int
+
+
+class Sound(msgspec.Struct, frozen=True, kw_only=True, tag="sound"):
+    """Samples for a model that hears: a file of 32-bit floats, one channel at `Hearing.rate_hz`. The file is its maker's."""
+
+    path: str
+    n_samples: int
+
+
+Medium = Picture | Sound
+"""What a model perceives itself: it reaches it as other than text."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +126,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """Within the project, whose part of that share."""
     segments: tuple[Segment, ...]
-    pictures: tuple[Picture, ...] = ()
+    media: tuple[Medium, ...] = ()
     """Their files must be there until the prompt is accepted."""
     n: int = 1
     """Choices, 1 … 128; the prompt is computed once for all."""
@@ -141,6 +152,8 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     prompt_tokens: int
     picture_tokens: int = 0
     """Of these what pictures take, with the markers around them."""
+    sound_tokens: int = 0
+    """And what sounds do."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
@@ -150,6 +163,8 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
     cache_write_tokens: int
     prefill_s: float = 0.0
     """Since it left the queue."""
+    encode_s: float = 0.0
+    """Of these, what was spent on encoding pictures and sounds; 0 where a cache had them."""
 
 
 class Likelihood(msgspec.Struct, frozen=True, array_like=True):
@@ -265,6 +280,15 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """Larger pictures become more tokens; else each becomes as many as any other."""
 
 
+class Hearing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model hears."""
+
+    rate_hz: int
+    """Samples a second that it takes."""
+    max_s: float | None = None
+    """How long one sound may be; None: as long as there is room for what becomes of it."""
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine found in the model file and made of it."""
 
@@ -299,6 +323,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Which build of the library runs."""
     sight: Sight | None = None
     """None: it takes no pictures."""
+    hearing: Hearing | None = None
+    """None: it takes no sound."""
 
 
 class Generation(Protocol):

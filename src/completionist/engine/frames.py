@@ -23,7 +23,7 @@ class LoadModel(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
 
     model_path: str
     projector_path: str | None = None
-    """What makes pictures into what the model reads; None: it does not see."""
+    """What makes pictures or sound into what the model reads; None: it takes text alone."""
     name: str
     library_path: str
     library_description: str

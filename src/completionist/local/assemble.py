@@ -218,7 +218,12 @@ class Assembly:
                     self._evaluated = event
                     self._is_evaluated = True
                     now_s = time.monotonic()
-                    self.times = structs.replace(self.times, started_s=now_s - event.prefill_s, evaluated_s=now_s)
+                    self.times = structs.replace(
+                        self.times,
+                        started_s=now_s - event.prefill_s,
+                        evaluated_s=now_s,
+                        encode_s=event.encode_s,
+                    )
                 case Failed():
                     yield from _deltas(touched.values())
                     raise_fault(event.fault, self._suspects())
@@ -249,7 +254,8 @@ class Assembly:
     def _usage(self) -> Usage:
         """Every token counted is one that the engine ran, the prompt once for all choices (contract 13.4)."""
         prompt_tokens = self._accepted.prompt_tokens
-        heard_tokens = 0 if self._unheard_tokens is None else prompt_tokens - self._unheard_tokens
+        words_tokens = 0 if self._unheard_tokens is None else prompt_tokens - self._unheard_tokens
+        heard_tokens = words_tokens + self._accepted.sound_tokens
         picture_tokens = self._accepted.picture_tokens
         completion_tokens = sum(choice.n_tokens for choice in self._choices) + self._n_mispredicted
         reasoning_tokens = sum(choice.n_reasoning_tokens for choice in self._choices)

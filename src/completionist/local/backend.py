@@ -37,9 +37,9 @@ from completionist.local.effort import Plan, plan_of
 from completionist.local.faults import raise_fault
 from completionist.local.frames import Render
 from completionist.local.heard import has_heard, has_media, unheard
+from completionist.local.media import media_of, placed, with_medium_marks
 from completionist.local.prepare import prompt_of, question_of
 from completionist.local.renderer import Renderer
-from completionist.local.sight import pictures_of, placed, with_picture_marks
 from completionist.settings import ServedSettings
 from completionist.types.caller import Caller
 from completionist.types.request import ChatRequest
@@ -137,7 +137,7 @@ class LocalBackend:
         if plan.wanted:
             written, thinking = self._dialect.written_thinking(thinking, wanted=plan.wanted)
         ending = _Ending(
-            segments=placed(rendered.segments, len(pictures_of(request))) + segments_of(written, self._card),
+            segments=placed(rendered.segments, len(media_of(request))) + segments_of(written, self._card),
             thinking=thinking,
             budget=self._budget(plan) if thinking == "open" else None,
         )
@@ -218,8 +218,8 @@ class LocalBackend:
         return ThinkingBudget(plan.budget_tokens, segments_of(self._dialect.thinking_end(), self._card))
 
     def _question(self, request: ChatRequest, plan: Plan) -> Render:
-        pictured = with_picture_marks(request, self._renderer.picture_mark)
-        shown = with_breakpoint_marks(pictured, self._renderer.breakpoint_mark)
+        marked = with_medium_marks(request, self._renderer.medium_mark)
+        shown = with_breakpoint_marks(marked, self._renderer.breakpoint_mark)
         return question_of(shown, self._dialect, plan.switches)
 
     def _reading(

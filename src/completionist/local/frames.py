@@ -19,8 +19,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):
     specials: tuple[SpecialToken, ...]
     breakpoint_mark: str | None = None
     """A character that stands in turns where a breakpoint of the prompt cache is."""
-    picture_mark: str | None = None
-    """A character that stands in turns before and behind the number of a picture."""
+    medium_mark: str | None = None
+    """A character that stands in turns before and behind the number of a picture or sound."""
 
 
 class Render(msgspec.Struct, frozen=True, kw_only=True, tag="render"):

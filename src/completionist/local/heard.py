@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from completionist.types.messages import Message
-from completionist.types.parts import HeardPart, Part, PictureTextPart, SeenPart
+from completionist.types.parts import HeardPart, Part, PerceivedPart, PictureTextPart
 from completionist.types.request import ChatRequest
 
 
@@ -16,8 +16,8 @@ def has_heard(request: ChatRequest) -> bool:
 
 
 def has_media(request: ChatRequest) -> bool:
-    """Whether it came with sound or a picture."""
-    return any(isinstance(part, HeardPart | PictureTextPart | SeenPart) for part in _parts(request))
+    """Whether it came with sound or a picture, or something that became one."""
+    return any(isinstance(part, HeardPart | PictureTextPart | PerceivedPart) for part in _parts(request))
 
 
 def _parts(request: ChatRequest) -> Iterator[Part]:

@@ -24,7 +24,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from completionist.engine.base import ControlToken, PictureSlot, PlainText, Segment, SpecialToken
+from completionist.engine.base import ControlToken, MediumSlot, PlainText, Segment, SpecialToken
 
 _BLANK = " \t\r\n\v\f\u2581"
 """U+2581 is how some vocabularies spell a space."""
@@ -41,13 +41,13 @@ class Marks:
         specials: Sequence[SpecialToken],
         mark: str,
         breakpoint_mark: str | None = None,
-        picture_mark: str | None = None,
+        medium_mark: str | None = None,
     ) -> None:
-        """`breakpoint_mark` stands in client text where a breakpoint of the prompt cache is, `picture_mark` around the number
-        of each picture; None: there are none."""
+        """`breakpoint_mark` stands in client text where a breakpoint of the prompt cache is, `medium_mark` around the number
+        of each medium; None: there are none."""
         self._mark = mark
         self._breakpoint_mark = breakpoint_mark
-        self._pictures = re.compile(f"{picture_mark}([0-9]{{1,6}}){picture_mark}") if picture_mark else None
+        self._media = re.compile(f"{medium_mark}([0-9]{{1,6}}){medium_mark}") if medium_mark else None
         self._by_text = {special.text: special for special in specials if _can_be_told(special)}
         self._first_characters = sorted({first for text in self._by_text for first in _any_case(text[0])})
         self._specials = _pattern(self._by_text)
@@ -86,14 +86,14 @@ class Marks:
         run = run.replace(self._mark, "")
         return run.lstrip(_STRIPPED) if strips_left else run
 
-    def _plain(self, run: str) -> Iterator[PlainText | PictureSlot]:
-        parts = self._pictures.split(run) if self._pictures else [run]
+    def _plain(self, run: str) -> Iterator[PlainText | MediumSlot]:
+        parts = self._media.split(run) if self._media else [run]
         for i, part in enumerate(parts):
             if i % 2 == 0:
                 yield from self._text(part)
             else:
                 is_breakpoint = self._breakpoint_mark is not None and parts[i + 1].startswith(self._breakpoint_mark)
-                yield PictureSlot(int(part), is_breakpoint)
+                yield MediumSlot(int(part), is_breakpoint)
 
     def _text(self, run: str) -> Iterator[PlainText]:
         parts = run.split(self._breakpoint_mark) if self._breakpoint_mark else [run]

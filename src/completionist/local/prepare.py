@@ -17,7 +17,7 @@ from completionist.local.constraints import tools_of
 from completionist.local.conversation import with_system_text
 from completionist.local.frames import Render
 from completionist.local.instructions import schema_instruction, verbosity_instruction
-from completionist.local.sight import pictures_of
+from completionist.local.media import media_of
 from completionist.types.caller import Caller, ServiceTier
 from completionist.types.formats import JSONSchemaResponse
 from completionist.types.messages import text_of
@@ -66,7 +66,7 @@ def prompt_of(
         project=caller.project,
         key=caller.key or "",
         segments=segments,
-        pictures=pictures_of(request),
+        media=media_of(request),
         n=n_choices(request),
         max_tokens=_lowest(request.output_limit, max_output_tokens),
         sampling=_sampling(request),

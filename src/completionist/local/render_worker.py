@@ -38,7 +38,7 @@ class PromptRenderer:
     def __init__(self, setup: Setup) -> None:
         """Raises `TemplateFault`."""
         self._template = ChatTemplate(setup.template, bos_text=setup.bos_text, eos_text=setup.eos_text)
-        self._marks = Marks(setup.specials, ids.private_mark(), setup.breakpoint_mark, setup.picture_mark)
+        self._marks = Marks(setup.specials, ids.private_mark(), setup.breakpoint_mark, setup.medium_mark)
 
     def answer(self, question: Render) -> Answer:
         """What the template makes of the conversation, as segments; or its refusal, or what is wrong with it."""

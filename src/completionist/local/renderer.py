@@ -49,14 +49,14 @@ class Renderer:
     def __init__(self, card: ModelCard) -> None:
         self._card = card
         self.breakpoint_mark = ids.breakpoint_mark()
-        self.picture_mark = ids.picture_mark()
+        self.medium_mark = ids.medium_mark()
         self._setup = Setup(
             template=card.chat_template or FALLBACK,
             bos_text=card.bos_text,
             eos_text=card.eos_text,
             specials=card.specials,
             breakpoint_mark=self.breakpoint_mark,
-            picture_mark=self.picture_mark if card.sight else None,
+            medium_mark=self.medium_mark if card.sight or card.hearing else None,
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="renderer")
         self._process: _Process | None = None

@@ -17,13 +17,32 @@ from completionist.chat.speech import SoundFormat
 
 
 class ReadDocument(msgspec.Struct, frozen=True, kw_only=True, tag="document"):
-    """The payload is a file."""
+    """The payload is a file. Answered with `Read`."""
 
     n_payload_bytes: int
     kind: DocumentKind
     is_base64: bool
     max_pages: int
     max_characters: int
+    picture_paths: tuple[str, ...] = ()
+    """Of files, which are there, for pictures of its first pages; none: they are not wanted."""
+    max_picture_side: int = 0
+    """In pixels."""
+
+
+class PagePicture(msgspec.Struct, frozen=True, kw_only=True, tag="page"):
+    """A picture that is in a file: three bytes a pixel, row by row."""
+
+    index: int
+    """In `ReadDocument.picture_paths`."""
+    width: int
+    height: int
+
+
+class Read(msgspec.Struct, frozen=True, tag="read"):
+    """Of a file: its text, and pictures of its pages where they stand in it."""
+
+    pieces: tuple[str | PagePicture, ...]
 
 
 class Speak(msgspec.Struct, frozen=True, kw_only=True, tag="speak"):
@@ -82,6 +101,23 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, tag="seen"):
     height: int
 
 
+class HearSound(msgspec.Struct, frozen=True, kw_only=True, tag="hear"):
+    """The payload is a sound file as base64. Answered with `Heard`."""
+
+    n_payload_bytes: int
+    sound_format: Literal["wav", "mp3"]
+    rate_hz: int
+    max_s: float
+    path: str
+    """Of a file, which is there, for its samples: 32-bit floats, one channel."""
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True, tag="heard"):
+    """The file is written."""
+
+    n_samples: int
+
+
 class BadImage(msgspec.Struct, frozen=True, tag="bad_image"):
     """What is wrong with a picture, and why where that can be said."""
 
@@ -109,5 +145,5 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker has started."""
 
 
-Question = ReadDocument | Speak | EncodeSound | Listen | ReadPicture | SeePicture
-Answer = Ready | Text | Samples | BadImage | Seen | Refused
+Question = ReadDocument | Speak | EncodeSound | Listen | ReadPicture | SeePicture | HearSound
+Answer = Ready | Text | Read | Samples | BadImage | Seen | Heard | Refused

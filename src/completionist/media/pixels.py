@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
-from threading import Lock
 
 from completionist.chat.pictures import BadPicture
 from completionist.errors import ServerError
 from completionist.media.client import MediaWorker, slices
 from completionist.media.frames import BadImage, Refused, Seen, SeePicture
-from completionist.media.scratch import Scratch
+from completionist.media.handover import Handover
 from completionist.settings import ImageSettings
 from completionist.types.parts import Base64, Detail, Pixels
 
@@ -26,21 +23,16 @@ _MAX_SIDES: dict[Detail, int | None] = {"low": 512, "auto": 2048, "high": 2048, 
 class WorkerDecoder:
     """A `PictureDecoder`."""
 
-    def __init__(self, settings: ImageSettings) -> None:
+    def __init__(self, settings: ImageSettings, handover: Handover) -> None:
         self._settings = settings
-        self._scratch = Scratch()
+        self._handover = handover
         is_here = find_spec("PIL") is not None
         self.missing = None if is_here else "Decoding pictures is not installed: pip install 'completionist[vision]'."
         self.max_images = settings.max_images
         self.worker = MediaWorker("pixels", memory_bytes=_MEMORY_BYTES, deadline_s=settings.timeout_s)
 
-    @property
-    def directory(self) -> Path:
-        """Of the files with pixels."""
-        return self._scratch.path
-
     async def pixels(self, data: Base64, *, detail: Detail, project: str) -> Pixels:
-        file = _File(self._scratch)
+        file = self._handover.file()
         question = SeePicture(
             n_payload_bytes=len(data),
             max_side=_MAX_SIDES[detail],
@@ -68,32 +60,6 @@ class WorkerDecoder:
             case _:
                 raise BadPicture("image_parse_error", "Reading it takes too much time or memory.")
 
-    async def forget(self, pixels: Pixels) -> None:
-        await asyncio.to_thread(Path(pixels.path).unlink, missing_ok=True)
-
     async def close(self) -> None:
-        """End the worker, and delete what is left."""
+        """End the worker."""
         await self.worker.close()
-        await asyncio.to_thread(self._scratch.close)
-
-
-class _File:
-    """For the pixels of one picture. Who asked may leave before it is there: then it is not made any more."""
-
-    def __init__(self, scratch: Scratch) -> None:
-        self.path = scratch.path / uuid.uuid4().hex
-        self._scratch = scratch
-        self._lock = Lock()
-        self._is_wanted = True
-
-    def make(self) -> None:
-        """On the worker's thread. Nobody else may read it."""
-        with self._lock:
-            if self._is_wanted:
-                self._scratch.open()
-                self.path.touch(mode=0o600)
-
-    def drop(self) -> None:
-        with self._lock:
-            self._is_wanted = False
-            self.path.unlink(missing_ok=True)

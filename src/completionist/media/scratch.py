@@ -1,6 +1,6 @@
 """A directory of a process's own for files that it needs for a while.
 
-    TMPDIR/completionist-pictures-4f0c…      locked by who made it
+    TMPDIR/completionist-media-4f0c…      locked by who made it
 
 A process that is killed cannot clear up, but its lock goes with it: what nobody holds is taken away by the next server that
 starts here. Everything here blocks.
@@ -16,7 +16,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-_PREFIX = "completionist-pictures-"
+_PREFIX = "completionist-media-"
 _AS_A_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -11,10 +11,8 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from completionist.media.frames import BadImage, Seen, SeePicture
+from completionist.media.pages import MAX_ASPECT
 from completionist.media.raster import FORMATS, fault_of, upright
-
-_MAX_ASPECT = 200
-"""Longer ones are stripes, which no preprocessor is made for; some end the process over what they do not expect."""
 
 
 def see(question: SeePicture, payload: bytes) -> Seen | BadImage:
@@ -32,8 +30,8 @@ def see(question: SeePicture, payload: bytes) -> Seen | BadImage:
 
 
 def _stripe(picture: PIL.Image.Image) -> BadImage | None:
-    if max(picture.size) > _MAX_ASPECT * min(picture.size):
-        return BadImage("image_parse_error", f"It is more than {_MAX_ASPECT} times as long as it is wide.")
+    if max(picture.size) > MAX_ASPECT * min(picture.size):
+        return BadImage("image_parse_error", f"It is more than {MAX_ASPECT} times as long as it is wide.")
     return None
 
 

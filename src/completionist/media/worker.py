@@ -20,8 +20,11 @@ from completionist.media.frames import (
     Answer,
     BadImage,
     EncodeSound,
+    Heard,
+    HearSound,
     Listen,
     Question,
+    Read,
     ReadDocument,
     ReadPicture,
     Ready,
@@ -74,16 +77,21 @@ def _done(question: Question, payload: bytes) -> Answer:
             return _listen(question, payload)
         case ReadPicture():
             return _read_picture(question, payload)
-        case SeePicture():
-            return _see(question, payload)
+        case SeePicture() | HearSound():
+            return _perceive(question, payload)
 
 
-def _read_document(question: ReadDocument, payload: bytes) -> Text:
+def _read_document(question: ReadDocument, payload: bytes) -> Read:
     from completionist.media import documents  # noqa: PLC0415 - as the docstring says
 
-    pages = Pages(max_pages=question.max_pages, max_characters=question.max_characters)
+    pages = Pages(
+        max_pages=question.max_pages,
+        max_characters=question.max_characters,
+        picture_paths=question.picture_paths,
+        max_picture_side=question.max_picture_side,
+    )
     documents.read_document(question.kind, payload, pages, is_base64=question.is_base64)
-    return Text(pages.text())
+    return Read(pages.pieces())
 
 
 def _speak(question: Speak, payload: bytes) -> Samples:
@@ -110,10 +118,14 @@ def _read_picture(question: ReadPicture, payload: bytes) -> Text | BadImage:
     return look.read_picture(question, payload)
 
 
-def _see(question: SeePicture, payload: bytes) -> Seen | BadImage:
-    from completionist.media import see  # noqa: PLC0415 - as the docstring says
+def _perceive(question: SeePicture | HearSound, payload: bytes) -> Seen | Heard | BadImage:
+    if isinstance(question, SeePicture):
+        from completionist.media import see  # noqa: PLC0415 - as the docstring says
 
-    return see.see(question, payload)
+        return see.see(question, payload)
+    from completionist.media import sound  # noqa: PLC0415 - as above
+
+    return sound.hear(question, payload)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader, PictureSource
 from completionist.chat.search import SearchProvider
 from completionist.chat.sight import PictureDecoder
+from completionist.chat.sound import SoundDecoder
 from completionist.chat.speech import Speaker
+from completionist.media.handover import Handover
 from completionist.media.reader import WorkerReader
+from completionist.types.parts import Pixels, Samples
 
 
 @dataclass
@@ -23,6 +26,12 @@ class Media:
     fetcher: PictureSource | None
     search: SearchProvider | None
     sight: PictureDecoder
+    sound: SoundDecoder
+    handover: Handover
+
+    async def forget(self, medium: Pixels | Samples) -> None:
+        """Delete what was decoded. Idempotent."""
+        await self.handover.forget(medium)
 
     async def close(self) -> None:
         """End all processes."""
@@ -33,3 +42,5 @@ class Media:
         if self.search is not None:
             await self.search.close()
         await self.sight.close()
+        await self.sound.close()
+        await self.handover.close()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+from completionist.models.gguf import read_facts
 from completionist.models.installed import ModelFile
 from completionist.parts import parts_of
 from completionist.settings import Projector
 
 _MARK = "mmproj"
 """In the names of projectors everywhere."""
+Sense = Literal["vision", "hearing"]
+_STATED: Mapping[str, Sense] = {"clip.has_vision_encoder": "vision", "clip.has_audio_encoder": "hearing"}
 
 
 def with_projector(file: ModelFile, chosen: Projector | None) -> ModelFile:
@@ -23,6 +28,12 @@ def with_projector(file: ModelFile, chosen: Projector | None) -> ModelFile:
     else:
         path = file.projector_path or beside(file.path)
     return msgspec.structs.replace(file, projector_path=path)
+
+
+def senses_of(projector: Path) -> tuple[Sense, ...]:
+    """What it gives a model, as its file states. Raises `BrokenModelFile`, `OSError`."""
+    facts = read_facts(projector)
+    return tuple(sense for key, sense in _STATED.items() if facts.flag(key))
 
 
 def beside(model: Path) -> Path | None:

@@ -51,13 +51,20 @@ class Pixels(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
 
-class SeenPart(TextPart, frozen=True, kw_only=True):
-    """A decoded picture, for a model that sees. Its text is what marks its place. Never on the wire."""
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    """A decoded sound in a file: 32-bit floats, one channel, at the rate that was asked for."""
+
+    path: str
+    n_samples: int
+
+
+class PerceivedPart(TextPart, frozen=True, kw_only=True):
+    """A decoded picture or sound, for a model that perceives it itself. Its text is what marks its place. Never on the wire."""
 
     text: str = ""
-    pixels: Pixels
+    medium: Pixels | Samples
     data: Base64 | None = None
-    """As it came, where it is to be judged."""
+    """A picture as it came, where it is to be judged."""
 
 
 class PictureTextPart(TextPart, frozen=True, kw_only=True):

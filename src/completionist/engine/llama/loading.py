@@ -41,7 +41,7 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         contexts = [_context(model, order, shape) for shape in _shapes(model, order, footprint)]
         card = _card(order, model, contexts, footprint, [digest.result() for digest in digests])
     if projector is not None:
-        card = msgspec.structs.replace(card, sight=projector.sight)
+        card = msgspec.structs.replace(card, sight=projector.sight, hearing=projector.hearing)
     memory = Memory(
         [Streams(context) for context in contexts],
         PrefixCache(card.cache_bytes),

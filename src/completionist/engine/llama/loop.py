@@ -68,8 +68,10 @@ class Engine:
     def must_wait(self) -> bool:
         """All there is to do is being done on other threads, which call what `rouse_by` was given when they are done."""
         running = self._memory.running() if self._is_stalled else []
-        is_blind = bool(running) and all(one.is_blind for one in running)
-        return (is_blind or not self._requests) and not any(newcomer.has_news for newcomer in self._newcomers.values())
+        awaits_rows = bool(running) and all(one.awaits_rows for one in running)
+        return (awaits_rows or not self._requests) and not any(
+            newcomer.has_news for newcomer in self._newcomers.values()
+        )
 
     def rouse_by(self, wake: Callable[[], None]) -> None:
         """`wake` ends a wait of the thread that steps; other threads call it."""
@@ -112,8 +114,8 @@ class Engine:
         del self._newcomers[newcomer.id]
         self._is_stalled = False
         self._requests[newcomer.id] = request = newcomer.request(self._memory.capacity_tokens)
-        n_picture_tokens = newcomer.texts.result().prompt.n_picture_tokens
-        self._events.append((request.id, Accepted(len(request.tokens), n_picture_tokens)))
+        laid = newcomer.texts.result().prompt
+        self._events.append((request.id, Accepted(len(request.tokens), laid.n_picture_tokens, laid.n_sound_tokens)))
         self._waiting.add(request)
 
     def _refuse(self, request_id: int, fault: Fault) -> None:
@@ -142,8 +144,8 @@ class Engine:
         self._n_quiet_steps = 0 if self._waiting else self._n_quiet_steps + 1
         self._memory.arrange(is_quiet=self._n_quiet_steps > _QUIET_STEPS)
         self._admit()
-        self._see()
-        holders = [[one for one in pool.holders() if not one.is_blind] for pool in self._memory.pools]
+        self._perceive()
+        holders = [[one for one in pool.holders() if not one.awaits_rows] for pool in self._memory.pools]
         self._propose(holders)
         calls = plan(holders, self._costs, MAX_CALL_TOKENS)
         for call in calls:
@@ -157,14 +159,14 @@ class Engine:
         """For want of anything else to do: let go of what is too old to be kept."""
         self._memory.expire()
 
-    def _see(self) -> None:
-        """Have pictures encoded that no cache had; a request whose picture cannot be is over."""
+    def _perceive(self) -> None:
+        """Have insets encoded that no cache had; a request of which one cannot be is over."""
         for sequence in self._memory.running():
-            for picture in sequence.request.pictures if sequence.is_prefilling else ():
-                if picture.end > sequence.n_cells:
-                    self._encoder.ask_for(picture)
-                if picture.rows is not None and picture.rows.done() and (error := picture.rows.exception()):
-                    self._fail(sequence.request, WorkerFault(f"a picture cannot be encoded: {error}"))
+            for inset in sequence.request.insets if sequence.is_prefilling else ():
+                if inset.end > sequence.n_cells:
+                    self._encoder.ask_for(inset)
+                if inset.rows is not None and inset.rows.done() and (error := inset.rows.exception()):
+                    self._fail(sequence.request, WorkerFault(f"a picture or sound cannot be encoded: {error}"))
                     break
 
     def _propose(self, holders: list[list[Sequence]]) -> None:
@@ -245,7 +247,8 @@ class Engine:
         request = sequence.request
         n_kept = max(0, self._memory.n_kept(request, len(request.tokens)) - sequence.n_cached)
         prefill_s = time.monotonic() - request.started_s
-        self._events.append((request.id, Evaluated(sequence.n_cached, n_kept, prefill_s)))
+        encode_s = sum(inset.encode_s for inset in request.insets)
+        self._events.append((request.id, Evaluated(sequence.n_cached, n_kept, prefill_s, encode_s)))
         if request.choices_waiting and sequence.pool is not None:
             request.prompt_state = sequence.pool.context.save(sequence.stream)
             request.prompt_logits = row.copy()
@@ -285,7 +288,7 @@ class Engine:
         del self._requests[request.id]
         self._waiting.discard(request)
         request.choices_waiting.clear()
-        abandon(request.pictures)
+        abandon(request.insets)
         for sequence in list(request.running):
             self._free(sequence, keep=keep)
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from completionist.engine.llama.insets import resumable
 from completionist.engine.llama.keeping import Lifetime
-from completionist.engine.llama.pictures import resumable
 from completionist.engine.llama.prefixes import Entry, PrefixCache
 from completionist.engine.llama.runner import DecodeFailed
 from completionist.engine.llama.sequence import Account, Request, Sequence
@@ -221,10 +221,10 @@ class Memory:
             is_whole = entry.sequence is None and shared == whole < n_prompt
             return whole if is_whole and request.keeping.n_readable(whole) == whole else 0
         n_tokens = request.keeping.n_readable(min(shared, entry.n_present))
-        behind_picture = max((one.end for one in request.pictures if one.end <= min(n_tokens, n_prompt - 1)), default=0)
-        n_tokens = max(behind_picture, min(n_tokens, n_prompt - KERNEL_ROWS))
+        behind_inset = max((one.end for one in request.insets if one.end <= min(n_tokens, n_prompt - 1)), default=0)
+        n_tokens = max(behind_inset, min(n_tokens, n_prompt - KERNEL_ROWS))
         is_exact = request.keeping.caching.is_explicit or not self._can_trim
-        return resumable(request.pictures, n_tokens, block=1 if is_exact else KERNEL_ROWS)
+        return resumable(request.insets, n_tokens, block=1 if is_exact else KERNEL_ROWS)
 
     def _with_prefix(self, pool: Streams, sequence: Sequence) -> tuple[int, int]:
         """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""
@@ -248,7 +248,7 @@ class Memory:
         return stream, self._trimmed(pool, stream, n_best)
 
     def _is_worth_a_copy(self, entry: Entry, n_left: int) -> bool:
-        """Whether what is lost of it beyond the first `n_left` tokens is; a picture always, for it takes long to encode."""
+        """Whether what is lost of it beyond the first `n_left` tokens is; an inset always, for it takes long to encode."""
         lost = entry.tokens[n_left:]
         is_wanted = len(lost) > 0 and entry.lifetime.is_protected(self.prefixes.now_s())
         return is_wanted or len(lost) >= _WORTH_WAITING_FOR_TOKENS or bool((lost < 0).any())

@@ -157,7 +157,7 @@ class Model:
     def tokenise(self, segments: Sequence[Segment], *, is_start: bool = True) -> tuple[list[int], list[int]]:
         """Token ids of a prompt, or of its continuation, and how many of them lie wholly before each breakpoint, ascending.
 
-        Text is tokenised with special tokens off; the BOS is put in front where it is wanted. Slots of pictures take nothing.
+        Text is tokenised with special tokens off; the BOS is put in front where it is wanted. Slots of media take nothing.
         """
         tokens: list[int] = []
         breakpoints: list[int] = []

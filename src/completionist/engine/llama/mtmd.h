@@ -39,8 +39,11 @@ void mtmd_log_set(ggml_log_callback log_callback, void * user_data);
 bool mtmd_decode_use_non_causal(const struct mtmd_context * ctx, const struct mtmd_input_chunk * chunk);
 bool mtmd_decode_use_mrope(const struct mtmd_context * ctx);
 bool mtmd_support_vision(const struct mtmd_context * ctx);
+bool mtmd_support_audio(const struct mtmd_context * ctx);
+int mtmd_get_audio_sample_rate(const struct mtmd_context * ctx);
 
 struct mtmd_bitmap * mtmd_bitmap_init(uint32_t nx, uint32_t ny, const unsigned char * data);
+struct mtmd_bitmap * mtmd_bitmap_init_from_audio(size_t n_samples, const float * data);
 void mtmd_bitmap_free(struct mtmd_bitmap * bitmap);
 
 struct mtmd_input_chunks * mtmd_input_chunks_init(void);

@@ -9,8 +9,8 @@ A prompt beside decodes may lengthen the step by a share of what these take, by 
 its context grows. Every prompt under way brings that allowance. The one that got its stream first is sure of its own, the
 rest goes to whichever is nearest to its first token: short prompts do not queue behind a long one, and it does not starve.
 
-A chunk has a call of its own: the library would cut a mixed batch into the same evaluations. It ends where a picture begins
-or ends, and a picture whose rows see each other both ways is one chunk.
+A chunk has a call of its own: the library would cut a mixed batch into the same evaluations. It ends where an inset begins
+or ends, and an inset whose rows see each other both ways is one chunk.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ def _rows(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -
 
 
 def _is_whole(sequence: Sequence) -> bool:
-    """A picture comes next that is evaluated in one call or not at all."""
-    return sequence.picture is not None and sequence.picture.is_whole
+    """An inset comes next that is evaluated in one call or not at all."""
+    return sequence.inset is not None and sequence.inset.is_whole
 
 
 def _chunk_ms(sequence: Sequence, n_tokens: int, costs: Costs) -> float:

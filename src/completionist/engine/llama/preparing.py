@@ -1,7 +1,7 @@
 """What a request needs before it can have a stream: its tokens, and its compiled grammar where it has one.
 
-An ordinary prompt is tokenised at once. A long one or one with pictures takes longer than a step, and a grammar may take a
-second, so these are done on threads, while everything else goes on; `wake` is called from them when something is done.
+An ordinary prompt is tokenised at once. A long one or one with pictures or sound takes longer than a step, and a grammar may
+take a second, so these are done on threads, while everything else goes on; `wake` is called from them when something is done.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Newcomer:
             tier=prompt.tier,
             arrived_s=self.arrived_s,
             tokens=texts.prompt.tokens,
-            pictures=texts.prompt.pictures,
+            insets=texts.prompt.insets,
             sampling=prompt.sampling,
             max_tokens=prompt.max_tokens,
             choices_waiting=list(range(prompt.n)),
@@ -135,7 +135,7 @@ class Preparer:
             future.add_done_callback(lambda _: self.wake())
 
     def _texts(self, prompt: Prompt) -> Future[Texts]:
-        if prompt.pictures or _n_characters(prompt.segments) + len(prompt.prediction or "") > _AT_ONCE_CHARACTERS:
+        if prompt.media or _n_characters(prompt.segments) + len(prompt.prediction or "") > _AT_ONCE_CHARACTERS:
             return self._tokenising.submit(self._tokenise, prompt)
         done: Future[Texts] = Future()
         done.set_result(self._tokenise(prompt))

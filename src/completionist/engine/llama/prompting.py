@@ -1,12 +1,12 @@
-"""A prompt's segments → its tokens, with what its pictures take among them."""
+"""A prompt's segments → its tokens, with what its pictures and sounds take among them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from completionist.engine.base import PictureSlot, Prompt, Segment
+from completionist.engine.base import MediumSlot, Prompt, Segment, Sound
+from completionist.engine.llama.insets import Inset, Insets
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.pictures import Pictures, Shown
 from completionist.engine.llama.projector import Piece, Projector
 
 
@@ -17,20 +17,26 @@ class Laid:
     tokens: list[int] = field(default_factory=list)
     breakpoints: tuple[int, ...] = ()
     """Tokens before each, ascending."""
-    pictures: Pictures = ()
+    insets: Insets = ()
     n_picture_tokens: int = 0
+    """Markers included."""
+    n_sound_tokens: int = 0
     """Markers included."""
 
 
 def lay(prompt: Prompt, model: Model, projector: Projector | None) -> Laid:
-    """Reads the files of its pictures. Raises `PictureFailed`, `OSError`."""
-    pieces = [projector.lay_out(picture) for picture in prompt.pictures] if projector else []
+    """Reads the files of its media. Raises `MediumFailed`, `OSError`."""
+    pieces = [projector.lay_out(medium) for medium in prompt.media] if projector else []
     laid = Laid()
     run: list[Segment] = []
     for segment in prompt.segments:
-        if isinstance(segment, PictureSlot):
+        if isinstance(segment, MediumSlot):
             _write(laid, run, model)
-            _show(laid, pieces[segment.index])
+            n_tokens = _insert(laid, pieces[segment.index])
+            if isinstance(prompt.media[segment.index], Sound):
+                laid.n_sound_tokens += n_tokens
+            else:
+                laid.n_picture_tokens += n_tokens
             laid.breakpoints += (len(laid.tokens),) if segment.is_breakpoint else ()
             run = []
         else:
@@ -45,11 +51,12 @@ def _write(laid: Laid, run: list[Segment], model: Model) -> None:
     laid.tokens += tokens
 
 
-def _show(laid: Laid, pieces: list[Piece]) -> None:
+def _insert(laid: Laid, pieces: list[Piece]) -> int:
+    """How many tokens it takes."""
     for piece in pieces:
         if piece.chunk is not None:
             start = len(laid.tokens)
-            shown = Shown(start=start, n_tokens=len(piece.tokens), is_whole=piece.is_whole, chunk=piece.chunk)
-            laid.pictures += (shown,)
+            inset = Inset(start=start, n_tokens=len(piece.tokens), is_whole=piece.is_whole, chunk=piece.chunk)
+            laid.insets += (inset,)
         laid.tokens += piece.tokens
-        laid.n_picture_tokens += len(piece.tokens)
+    return sum(len(piece.tokens) for piece in pieces)

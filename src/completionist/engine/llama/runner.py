@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from completionist.engine.llama.capi import CData, ffi
+from completionist.engine.llama.insets import Inset, Rows
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.pictures import Rows, Shown
 from completionist.engine.llama.planner import Call, Span
 from completionist.engine.llama.state import State
 
@@ -119,22 +119,19 @@ class Context:
         """Evaluate the spans of `call`, which are sorted by stream. Returns a view of the rows of logits that the spans ask
         for (`Span.n_rows`), in order; it is valid until the next call. Raises `DecodeFailed`.
         """
-        picture = call[0].sequence.picture
+        inset = call[0].sequence.inset
         n_outputs = self._batch.fill(call)
-        if picture is None:
-            status = self.c.llama_decode(self.handle, self._batch.struct)
-        else:
-            status = self._decode_picture(picture, call[0])
+        status = self._decode_inset(inset, call[0]) if inset else self.c.llama_decode(self.handle, self._batch.struct)
         if status != 0:
             raise DecodeFailed(f"llama_decode returned {status} for {self._batch.struct.n_tokens} rows")
         for span in call:
             span.sequence.n_cells += span.n_tokens
         return self._logits(n_outputs)
 
-    def _decode_picture(self, picture: Shown, span: Span) -> int:
-        """The batch is laid out for the span, which is part of `picture`."""
-        batch = self._batch.with_rows(picture.part(span.sequence.n_cells, span.n_tokens))
-        self.c.llama_set_causal_attn(self.handle, not picture.is_whole)
+    def _decode_inset(self, inset: Inset, span: Span) -> int:
+        """The batch is laid out for the span, which is part of `inset`."""
+        batch = self._batch.with_rows(inset.part(span.sequence.n_cells, span.n_tokens))
+        self.c.llama_set_causal_attn(self.handle, not inset.is_whole)
         try:
             return int(self.c.llama_decode(self.handle, batch))
         finally:
@@ -210,7 +207,7 @@ class _Batch:
         self.struct.seq_id = _pointer("llama_seq_id **", self._stream_pointers)
         self.struct.logits = _pointer("int8_t *", self._wants_logits)
         self._rows = np.empty((0, 0), np.float32)
-        self._pictured: CData = ffi.new("llama_batch *")
+        self._inset: CData = ffi.new("llama_batch *")
 
     def fill(self, call: Call) -> int:
         """Lay the spans out one after another; returns how many positions give logits."""
@@ -228,10 +225,10 @@ class _Batch:
     def with_rows(self, rows: Rows) -> CData:
         """What was laid out, with rows in place of tokens."""
         self._rows = np.ascontiguousarray(rows)  # the struct does not keep it
-        self._pictured[0] = self.struct
-        self._pictured.token = ffi.NULL
-        self._pictured.embd = _pointer("float *", self._rows)
-        return self._pictured[0]
+        self._inset[0] = self.struct
+        self._inset.token = ffi.NULL
+        self._inset.embd = _pointer("float *", self._rows)
+        return self._inset[0]
 
     def lay(self, start: int, tokens: list[int], first: int, stream: int) -> int:
         """Write rows for `tokens` at positions `first` and on; returns the row behind them."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from completionist.engine.base import Sampling, ThinkingBudget, Tier
 from completionist.engine.llama.adjustment import Adjustment
+from completionist.engine.llama.insets import Inset, Insets, inset_at, n_until_edge
 from completionist.engine.llama.keeping import Keeping
-from completionist.engine.llama.pictures import Pictures, Shown, n_until_edge, shown_at
 from completionist.engine.llama.prediction import Prediction
 from completionist.engine.llama.thinking import ThinkingWatch
 
@@ -39,8 +39,8 @@ class Request:
     tier: Tier
     arrived_s: float
     tokens: list[int]
-    """The prompt; numbers of pictures' rows, which are negative, among them."""
-    pictures: Pictures = ()
+    """The prompt; numbers of insets' rows, which are negative, among them."""
+    insets: Insets = ()
     prompt: NDArray[np.int32] = field(init=False)
     """The same, for comparing."""
     sampling: Sampling
@@ -140,19 +140,19 @@ class Sequence:
         return len(self.tokens) - self.n_cells
 
     @property
-    def picture(self) -> Shown | None:
+    def inset(self) -> Inset | None:
         """The one whose rows come next; None: tokens do."""
-        return shown_at(self.request.pictures, self.n_cells) if self.is_prefilling else None
+        return inset_at(self.request.insets, self.n_cells) if self.is_prefilling else None
 
     @property
-    def is_blind(self) -> bool:
-        """A picture comes next, and is not encoded yet."""
-        return self.picture is not None and not self.picture.is_ready
+    def awaits_rows(self) -> bool:
+        """An inset comes next, and is not encoded yet."""
+        return self.inset is not None and not self.inset.is_ready
 
     @property
     def n_in_call(self) -> int:
-        """Of the pending tokens those that one call may evaluate: pictures have calls of their own."""
-        return n_until_edge(self.request.pictures, self.n_cells, self.n_pending)
+        """Of the pending tokens those that one call may evaluate: insets have calls of their own."""
+        return n_until_edge(self.request.insets, self.n_cells, self.n_pending)
 
     @property
     def n_ahead(self) -> int:
@@ -171,7 +171,7 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         """What is to be evaluated is no part of a prompt, or its last token alone."""
-        return not self.is_prefilling or (self.n_pending == 1 and self.picture is None)
+        return not self.is_prefilling or (self.n_pending == 1 and self.inset is None)
 
     @property
     def fast_rows(self) -> int:
