@@ -36,15 +36,15 @@ _LOOK_EVERY_S = 0.2
 
 
 class MediaProcess:
-    """All of it blocks, and belongs to one thread. `memory_bytes`: address space, on Linux."""
+    """All of it blocks, and belongs to one thread. `memory_bytes`: address space, on Linux; `niceness`: beyond our own."""
 
-    def __init__(self, *, memory_bytes: int) -> None:
+    def __init__(self, *, memory_bytes: int, niceness: int) -> None:
         self._connection, theirs = socket.socketpair()
         self._source = self._connection.makefile("rb")
         self._decoder = msgspec.msgpack.Decoder(Answer)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*_COMMAND, str(theirs.fileno()), str(memory_bytes)],
+                [*_COMMAND, str(theirs.fileno()), str(memory_bytes), str(niceness)],
                 pass_fds=(theirs.fileno(),),
                 env={**_QUIET_THREADS, **os.environ},
                 stdin=subprocess.DEVNULL,

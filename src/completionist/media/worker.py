@@ -1,4 +1,4 @@
-"""The media worker process: `python -m completionist.media.worker DESCRIPTOR MEMORY_BYTES`.
+"""The media worker process: `python -m completionist.media.worker DESCRIPTOR MEMORY_BYTES NICENESS`.
 
 It holds the payload of the moment, and what it has loaded so far for its kind of work; so it may die at any time. The
 libraries that decode are imported with the first question that needs them.
@@ -37,13 +37,10 @@ from completionist.media.frames import (
 )
 from completionist.media.pages import Pages, Refusal
 
-_NICENESS = 5
-"""A model's decode steps beside it go first."""
 
-
-def main(connection: socket.socket, memory_bytes: int) -> None:
+def main(connection: socket.socket, memory_bytes: int, niceness: int) -> None:
     """Answer until the other side closes the connection."""
-    os.nice(_NICENESS)
+    os.nice(niceness)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":  # elsewhere the deadline alone must do
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.RLIM_INFINITY))
@@ -129,4 +126,4 @@ def _perceive(question: SeePicture | HearSound, payload: bytes) -> Seen | Heard 
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]))
