@@ -6,16 +6,21 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import openai
 import pytest
 
-from completionist.settings import DEFAULT_MODEL
+from completionist.models.catalog import catalog
+from completionist.models.pull import pull
+from completionist.settings import DEFAULT_MODEL, ModelSettings
+from tests.engine.shortened import write_shortened
+from tests.support.ask import official
 from tests.support.examples import examples
 from tests.support.postgres import Postgres, running_postgres
-from tests.support.real import running_model
+from tests.support.real import running_file, running_model
 from tests.support.server import RunningServer, running_server
 from tests.support.sharing import BySharedServer
 
@@ -46,10 +51,31 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The 135M model: a file of your own, or the one in the user's cache, fetched where it is missing."""
+    if configured := os.environ.get("COMPLETIONIST_TEST_MODEL"):
+        return Path(configured)
+    return pull(catalog()[DEFAULT_MODEL], ModelSettings(), lambda _: None).path
+
+
+@pytest.fixture(scope="session")
+def short_model_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of its layers, for tests that hold whatever a model says."""
+    return write_shortened(model_path, tmp_path_factory.mktemp("short") / f"{DEFAULT_MODEL}.gguf")
+
+
+@pytest.fixture(scope="session")
 def real_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the one server with the 135M model is, for all tests that ask it."""
     judge = f'[moderation]\nmodel = "{DEFAULT_MODEL}"\ntimeout_s = 50\n'
     with running_model(tmp_path_factory.mktemp("real") / "log", options=judge) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def short_url(short_model_path: Path) -> Iterator[str]:
+    """Where the one server with the shortened model is, under the name of the whole one."""
+    with running_file(short_model_path.with_name("log"), short_model_path) as url:
         yield url
 
 
@@ -65,8 +91,8 @@ def client_of() -> Iterator[Callable[..., openai.OpenAI]]:
     with ExitStack() as stack:
 
         def make(server: RunningServer, **options: Any) -> openai.OpenAI:
-            options = {"api_key": "no-key", "max_retries": 0, "timeout": 30, **options}
-            return stack.enter_context(openai.OpenAI(base_url=server.base_url, **options))
+            options = {"api_key": "no-key", "max_retries": 0, "timeout": 60, **options}
+            return stack.enter_context(official(server.base_url, **options))
 
         yield make
 

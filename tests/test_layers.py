@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,20 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = frozenset(map(name_of, MODULES))
+
+
 def part_of(module: str) -> str:
     return max((part for part in RANKS if f"{module}.".startswith(f"{part}.")), key=len)
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[str]:
     """Every module that is imported, whether the name in it is a module or not."""
-    known = {name_of(module) for module in MODULES}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -67,7 +75,7 @@ def imports_of(path: Path) -> Iterator[str]:
             module = node.module or ""
             for alias in node.names:
                 inner = f"{module}.{alias.name}"
-                yield inner if inner in known else module
+                yield inner if inner in NAMES else module
 
 
 def own_imports() -> Iterator[tuple[str, str]]:

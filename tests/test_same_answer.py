@@ -16,7 +16,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion
 
 from completionist.engine.scripted import Move
-from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.ask import ask, ask_streamed, official, text_of
 from tests.support.examples import examples
 from tests.support.server import RunningServer, running_server
 
@@ -47,7 +47,7 @@ def same_server() -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def same_client(same_server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=same_server.base_url, api_key="x", max_retries=0) as client:
+    with official(same_server.base_url, api_key="x", max_retries=0) as client:
         yield client
 
 

@@ -124,7 +124,7 @@ def _pauses_s(served: Served) -> list[float]:
 def test_row_56_streams_finish_and_the_engine_goes_too(served: Served, number: signal.Signals) -> None:
     abuse, everyone = Abuse(served), served.api.children(recursive=True)
     with ExitStack() as stack:
-        streams = begin(abuse, stack, 5, 25, stream=True)
+        streams = begin(abuse, stack, 5, 40, stream=True)
         idle = stack.enter_context(raw.connection(served.port))
         idle.sendall(raw.request("GET", "/health/ready"))
         assert raw.read_reply(idle).status == 200

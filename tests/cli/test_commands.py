@@ -90,25 +90,25 @@ def test_a_slip_gets_a_suggestion(cli: Cli) -> None:
     assert "Did you mean 'doctor'?" in completed.stderr
 
 
-def test_list_on_an_empty_machine(cli: Cli) -> None:
-    rows = json.loads(cli("list", "--json").stdout)
+def test_list_on_an_empty_machine(quick: Cli) -> None:
+    rows = json.loads(quick("list", "--json").stdout)
     assert [row["name"] for row in rows] == list(catalog())
     assert not any(row["is_installed"] or row["path"] for row in rows)
-    assert cli("list").stdout.count("not here; pull fetches") == len(rows)
+    assert quick("list").stdout.count("not here; pull fetches") == len(rows)
 
 
-def test_list_shows_what_is_here(cli: Cli, tmp_path: Path) -> None:
+def test_list_shows_what_is_here(quick: Cli, tmp_path: Path) -> None:
     entry = next(iter(catalog().values()))
     path = tmp_path / "cache" / "models" / entry.name / entry.file
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
-    rows = json.loads(cli("list", "--json", COMPLETIONIST_MODELS__CACHE_DIR=str(tmp_path / "cache")).stdout)
+    rows = json.loads(quick("list", "--json", COMPLETIONIST_MODELS__CACHE_DIR=str(tmp_path / "cache")).stdout)
     assert [row["name"] for row in rows if row["is_installed"]] == [entry.name]
     assert rows[0]["path"] == str(path)
 
 
-def test_an_unknown_model_is_one_line(cli: Cli) -> None:
-    completed = cli("pull", "smollm2-135m")
+def test_an_unknown_model_is_one_line(quick: Cli) -> None:
+    completed = quick("pull", "smollm2-135m")
     assert completed.returncode == 1
     assert "did you mean smollm2-135m-instruct" in one_line(completed)
 

@@ -43,8 +43,8 @@ def test_ps_and_stop(cli: Cli, serve: Serve, client_of: Clients) -> None:
     assert "The model `nobody/x` does not exist" in one_line(refused)
 
 
-def test_no_server(cli: Cli) -> None:
-    refused = cli("ps", "--url", "http://127.0.0.1:9")
+def test_no_server(quick: Cli) -> None:
+    refused = quick("ps", "--url", "http://127.0.0.1:9")
     assert refused.returncode == 1
     assert "no server answers at 127.0.0.1:9" in one_line(refused)
 
@@ -58,22 +58,22 @@ def test_looking_after_models_takes_a_key_where_there_are_keys(cli: Cli, serve: 
     assert cli("ps", "--url", server.url, API_KEY="admin").returncode == 0
 
 
-def test_aliases_are_set_listed_and_removed(cli: Cli, tmp_path: Path) -> None:
+def test_aliases_are_set_listed_and_removed(quick: Cli, tmp_path: Path) -> None:
     entry = catalog()[DEFAULT_MODEL]
     file = tmp_path / "cache" / "models" / entry.name / entry.file
     file.parent.mkdir(parents=True)
     file.touch()
     here = {"COMPLETIONIST_MODELS__CACHE_DIR": str(tmp_path / "cache")}
-    assert cli("alias", "list", **here).stdout == "no alias is set\n"
-    done = cli("alias", "set", "gpt-4o-mini", DEFAULT_MODEL, "--profile", "gpt-4o", **here)
+    assert quick("alias", "list", **here).stdout == "no alias is set\n"
+    done = quick("alias", "set", "gpt-4o-mini", DEFAULT_MODEL, "--profile", "gpt-4o", **here)
     assert (done.returncode, done.stdout) == (0, f"gpt-4o-mini stands for {DEFAULT_MODEL}\n")
-    assert cli("alias", "list", **here).stdout == f"gpt-4o-mini → {DEFAULT_MODEL}  (profile gpt-4o)\n"
-    (row,) = json.loads(cli("alias", "list", "--json", **here).stdout)
+    assert quick("alias", "list", **here).stdout == f"gpt-4o-mini → {DEFAULT_MODEL}  (profile gpt-4o)\n"
+    (row,) = json.loads(quick("alias", "list", "--json", **here).stdout)
     assert row == {
         "name": "gpt-4o-mini", "model": DEFAULT_MODEL, "profile": "gpt-4o",
         "is_configured": False, "hides_model": False, "is_served": True,
     }  # fmt: skip
-    shown = cli("show", "gpt-4o-mini", **here)
+    shown = quick("show", "gpt-4o-mini", **here)
     assert str(file) in one_line(shown), "an alias is known to commands that read a model"
     for arguments, said in (
         (("set", "x", "gpt-4o-mini"), "gpt-4o-mini is an alias itself"),
@@ -81,16 +81,16 @@ def test_aliases_are_set_listed_and_removed(cli: Cli, tmp_path: Path) -> None:
         (("set", "x", DEFAULT_MODEL, "--profile", "gpt-9"), "no profile gpt-9"),
         (("rm", "y"), "there is no alias y"),
     ):
-        refused = cli("alias", *arguments, **here)
+        refused = quick("alias", *arguments, **here)
         assert refused.returncode in {1, 2}
         assert said in one_line(refused)
-    assert cli("alias", "rm", "gpt-4o-mini", **here).stdout == "gpt-4o-mini stands for nothing any more\n"
-    assert cli("alias", "list", **here).stdout == "no alias is set\n"
+    assert quick("alias", "rm", "gpt-4o-mini", **here).stdout == "gpt-4o-mini stands for nothing any more\n"
+    assert quick("alias", "list", **here).stdout == "no alias is set\n"
 
 
 @pytest.mark.parametrize("command", [("set", "a", "b"), ("rm", "a")])
-def test_what_the_settings_say_is_changed_there(cli: Cli, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_what_the_settings_say_is_changed_there(quick: Cli, tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "completionist.toml").write_text('[served.a]\nmodel = "m"\n')
-    refused = cli("alias", *command)
+    refused = quick("alias", *command)
     assert refused.returncode == 2
     assert "a is set in the settings" in one_line(refused)

@@ -100,10 +100,7 @@ def test_the_banner_can_be_pasted(start: Start) -> None:
     done = subprocess.run([sys.executable, "-c", served.python], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Hello!")
     assert re.search(r"Ready in [0-9.]+ s, KV cache ", served.banner)
-
-
-def test_a_signal_ends_it_cleanly(start: Start) -> None:
-    assert start("--scripted").stop() == 0
+    assert served.stop() == 0, "a signal ends it cleanly"
 
 
 def test_nothing_is_left_of_a_server_that_was_killed(start: Start) -> None:
@@ -129,10 +126,10 @@ def test_with_keys_the_examples_name_one(start: Start, tmp_path: Path) -> None:
     assert done.stdout.startswith("Hello!")
 
 
-def test_a_taken_port(cli: Cli) -> None:
+def test_a_taken_port(quick: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused = cli("serve", "--scripted", "--port", str(port))
+        refused = quick("serve", "--scripted", "--port", str(port))
     assert refused.returncode == 1
     assert one_line(refused) == (
         f"completionist: cannot listen on 127.0.0.1:{port}: "
@@ -140,21 +137,21 @@ def test_a_taken_port(cli: Cli) -> None:
     )
 
 
-def test_a_public_bind_without_a_key(cli: Cli) -> None:
-    refused = cli("serve", "--scripted", "--host", "0.0.0.0")  # noqa: S104 - it must be refused
+def test_a_public_bind_without_a_key(quick: Cli) -> None:
+    refused = quick("serve", "--scripted", "--host", "0.0.0.0")  # noqa: S104 - it must be refused
     assert refused.returncode == 2
     assert "refusing to listen on 0.0.0.0 without an API key" in one_line(refused)
 
 
-def test_an_unknown_model(cli: Cli) -> None:
-    refused = cli("serve", "--model", "smollm2")
+def test_an_unknown_model(quick: Cli) -> None:
+    refused = quick("serve", "--model", "smollm2")
     assert refused.returncode == 1
     assert "no model smollm2: did you mean smollm2-135m-instruct" in one_line(refused)
 
 
-def test_a_file_that_is_no_model(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_that_is_no_model(quick: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"not a model")
-    refused = cli("serve", "--model", "x.gguf")
+    refused = quick("serve", "--model", "x.gguf")
     assert refused.returncode == 1
     assert "x.gguf is not a whole GGUF model" in one_line(refused)
 
@@ -201,8 +198,8 @@ def test_what_is_pulled_is_served_at_once(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve --model {}", "pull {}", "run {} hi"])
-def test_no_network(cli: Cli, command: str) -> None:
-    refused = cli(*command.format(DEFAULT_MODEL).split(), HF_ENDPOINT="http://127.0.0.1:9", **NO_INDEX)
+def test_no_network(quick: Cli, command: str) -> None:
+    refused = quick(*command.format(DEFAULT_MODEL).split(), HF_ENDPOINT="http://127.0.0.1:9", **NO_INDEX)
     assert (refused.returncode, refused.stdout) == (1, "")
     *shown, reason = refused.stderr.splitlines()
     assert "check the network" in reason
@@ -234,8 +231,8 @@ def test_run_reports_a_prompt_that_does_not_fit(cli: Cli) -> None:
 
 @pytest.mark.model
 def test_serve_answers_with_the_model(start: Start) -> None:
-    served = start("--streams", "2", "--context-tokens", "512", **WITH_MODELS)
-    assert "2 streams of 512 tokens" in served.banner
+    served = start("--streams", "2", "--context-tokens", "128", **WITH_MODELS)
+    assert "2 streams of 128 tokens" in served.banner
     assert re.search(
         r"memory    [0-9,.]+ MB: weights [0-9,.]+ MB, KV cache [0-9,.]+ MB, kept prompts up to [0-9,.]+ MB",
         served.banner,

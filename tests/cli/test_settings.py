@@ -106,11 +106,11 @@ def test_every_key_is_known() -> None:
     assert "server" not in keys
 
 
-def test_a_refused_setting_ends_the_command_in_one_line(cli: Cli, tmp_path: Path) -> None:
-    missing = cli("list", "--config", "nowhere.toml")
+def test_a_refused_setting_ends_the_command_in_one_line(quick: Cli, tmp_path: Path) -> None:
+    missing = quick("list", "--config", "nowhere.toml")
     assert missing.returncode == 2
     assert one_line(missing) == "completionist: cannot read the settings file nowhere.toml: No such file or directory"
     write(tmp_path / "completionist.toml", "[engine]\nstreem = 1\n")
-    unknown = cli("list")
+    unknown = quick("list")
     assert unknown.returncode == 2
     assert "unknown setting 'engine.streem': did you mean 'engine.streams'?" in one_line(unknown)

@@ -11,6 +11,7 @@ import pytest
 from completionist.settings import DEFAULT_MODEL
 from tests.contract.cases import Case, play
 from tests.contract.shapes import Stream, read_stream
+from tests.support.ask import official
 from tests.support.server import MODEL, running_server
 
 
@@ -40,12 +41,12 @@ class Asker:
 def scripted() -> Iterator[Asker]:
     with (
         running_server(play) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+        official(server.base_url, api_key="x", max_retries=0) as client,
     ):
         yield Asker(client, MODEL)
 
 
 @pytest.fixture(scope="package")
 def real(real_url: str) -> Iterator[Asker]:
-    with openai.OpenAI(base_url=real_url, api_key="x", max_retries=0) as client:
+    with official(real_url, api_key="x", max_retries=0) as client:
         yield Asker(client, DEFAULT_MODEL, temperature=0, max_tokens=6)

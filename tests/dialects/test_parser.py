@@ -235,7 +235,7 @@ HOSTILE: dict[str, str] = {
 }
 
 
-QUICKLY = ("unclosed tag", "unfinished head", "nested", "calls")
+QUICKLY = ("unfinished head", "calls")
 
 
 @pytest.mark.parametrize(
@@ -249,6 +249,7 @@ QUICKLY = ("unclosed tag", "unfinished head", "nested", "calls")
         ("mistral list", "braces"),
     ],
 )
+@pytest.mark.timeout(60)
 def test_a_megabyte_of_anything_takes_linear_time(family: str, name: str) -> None:
     """Quadratic work on a megabyte would outlast the test's time limit many times over."""
     text = (HOSTILE[name] * (2**20 // len(HOSTILE[name]) + 1))[: 2**20]

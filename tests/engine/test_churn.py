@@ -20,7 +20,7 @@ CACHE_BYTES = 200_000
 
 
 @pytest.mark.parametrize(
-    ("write", "n_requests"), [(write_plain, 300), (write_sliding_window, 100), (write_recurrent, 100)]
+    ("write", "n_requests"), [(write_plain, 150), (write_sliding_window, 60), (write_recurrent, 60)]
 )
 def test_churn_leaves_no_cell_stream_or_blob(write: Callable[[Path], Path], n_requests: int, tmp_path: Path) -> None:
     churn(loaded(write(tmp_path / "tiny.gguf"), tmp_path), n_requests)

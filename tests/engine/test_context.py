@@ -17,10 +17,10 @@ CONTEXT_TOKENS = 100
 
 
 @pytest.mark.model
-def test_a_sequence_holds_no_more_than_was_asked_for(model_path: Path) -> None:
+def test_a_sequence_holds_no_more_than_was_asked_for(short_model_path: Path) -> None:
     async def main() -> None:
         engine = EngineClient(
-            launch(model_path, "tiny", EngineSettings(threads=1, streams=2, context_tokens=CONTEXT_TOKENS))
+            launch(short_model_path, "tiny", EngineSettings(threads=1, streams=2, context_tokens=CONTEXT_TOKENS))
         )
         await engine.start()
         try:

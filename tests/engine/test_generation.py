@@ -1,4 +1,4 @@
-"""The real model through the public seam: what comes out, in which order, and what is left behind."""
+"""A real model, shortened, through the public seam: what comes out, in which order, and what is left behind."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class BareLoop:
 
 
 @pytest.fixture(scope="module")
-def bare(model_path: Path) -> BareLoop:
-    return BareLoop(model_path)
+def bare(short_model_path: Path) -> BareLoop:
+    return BareLoop(short_model_path)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -119,10 +119,12 @@ def test_a_choice_draws_from_seed_and_index_alone(engine: EngineClient, runner: 
 
 
 def test_the_end_of_turn_token_is_counted_and_has_no_bytes(engine: EngineClient, runner: asyncio.Runner) -> None:
-    answer = runner.run(ask(engine, prompt(QUESTIONS[0], max_tokens=40)))
+    asked = prompt(QUESTIONS[0], max_tokens=40)
+    sampling = Sampling(temperature=0, seed=1, logit_bias=((IM_END.id, 100),))
+    answer = runner.run(ask(engine, msgspec.structs.replace(asked, sampling=sampling)))
     assert answer.ends == {0: "end_of_turn"}
-    assert answer.tokens[0][-1] == IM_END.id
-    assert answer.pieces[0] == b"The capital of France is Paris."
+    assert answer.tokens == {0: [IM_END.id]}
+    assert answer.pieces == {0: b""}
 
 
 def test_a_prompt_must_leave_room_for_one_token(engine: EngineClient, runner: asyncio.Runner) -> None:
@@ -147,7 +149,7 @@ def test_an_answer_ends_at_the_end_of_the_context(engine: EngineClient, runner: 
 
 def test_stop_ends_one_choice_and_leaves_the_others(engine: EngineClient, runner: asyncio.Runner) -> None:
     async def stop_first() -> Answer:
-        generation = engine.submit(prompt("Count to a hundred.", n=2, max_tokens=16))
+        generation = engine.submit(prompt("Count to a hundred.", n=2, max_tokens=200))
         answer = Answer()
         async for event in generation:
             answer.add(event)
@@ -158,30 +160,31 @@ def test_stop_ends_one_choice_and_leaves_the_others(engine: EngineClient, runner
 
     answer = runner.run(stop_first())
     assert answer.ends == {0: "stopped", 1: "length"}
-    assert len(answer.tokens[0]) < 8 < len(answer.tokens[1])
+    assert len(answer.tokens[0]) < len(answer.tokens[1]) == 200
 
 
-def test_cancelling_frees_the_sequence_within_two_steps(engine: EngineClient, runner: asyncio.Runner) -> None:
-    async def cancel_midway() -> tuple[int, list[object]]:
+def test_cancelling_frees_the_sequence_before_its_end(engine: EngineClient, runner: asyncio.Runner) -> None:
+    """At the next step, which is seen in test_proposals.py: here it is this process that may be late."""
+    n_before = engine.stats.generated_tokens_total
+
+    async def cancel_midway() -> list[object]:
         generation = engine.submit(prompt("Count to a thousand.", n=2, max_tokens=300))
         async for event in generation:
             if isinstance(event, Token):
                 break
-        at_cancel = engine.stats.steps_total
         generation.cancel()
         generation.cancel()
         await until(lambda: not engine.stats.running)
-        return engine.stats.steps_total - at_cancel, [event async for event in generation]
+        return [event async for event in generation]
 
-    n_steps, later = runner.run(cancel_midway())
-    assert n_steps <= 2
-    assert later == []
+    assert runner.run(cancel_midway()) == []
+    assert engine.stats.generated_tokens_total - n_before < 2 * 300
     assert engine.stats.streams_free == STREAMS
 
 
 def test_the_queue_is_bounded(engine: EngineClient, runner: asyncio.Runner) -> None:
     async def crowd() -> list[Answer]:
-        return await asyncio.gather(*(ask(engine, prompt("Count.", max_tokens=4)) for _ in range(STREAMS + 3 + 2)))
+        return await asyncio.gather(*(ask(engine, prompt("Count.", max_tokens=40)) for _ in range(STREAMS + 3 + 2)))
 
     answers = runner.run(crowd())
     assert sum(answer.fault == QueueFull() for answer in answers) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from completionist.engine.base import Evaluated, PlainText, Prompt, Sampling
+from completionist.engine.base import Evaluated, ModelCard, PlainText, Prompt, Sampling
 from completionist.engine.frames import LoadModel
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.loading import load
@@ -18,6 +18,7 @@ from tests.engine.asking import Answer, has_work, prompt
 pytestmark = pytest.mark.model
 
 STORY = "Once upon a time there was a small robot who lived in a lighthouse by the sea. "
+FRANCE = prompt("What is the capital of France?", max_tokens=20)
 
 
 def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
@@ -42,21 +43,16 @@ def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
 
 
 @pytest.fixture(scope="module")
-def cold(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """Keeps nothing, and one stream is long enough for everything."""
-    changes: dict[str, object] = {"cache_bytes": 0, "stream_tokens": 512}
-    return load(order(model_path, tmp_path_factory.mktemp("cache"), **changes))[0]
-
-
-@pytest.fixture
-def warm(model_path: Path, tmp_path: Path) -> Iterator[Engine]:
-    engine = load(order(model_path, tmp_path))[0]
-    yield engine
+def plain(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, ModelCard]]:
+    """The whole model, for what depends on what it says."""
+    engine, card = load(order(model_path, tmp_path_factory.mktemp("cache")))
+    yield engine, card
     engine._memory.check()
 
 
 @pytest.fixture(scope="module")
 def short_cold(short_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Keeps nothing, and one stream is long enough for everything."""
     changes: dict[str, object] = {"cache_bytes": 0, "stream_tokens": 512}
     return load(order(short_model_path, tmp_path_factory.mktemp("cache"), **changes))[0]
 
@@ -88,9 +84,9 @@ def evaluated(answer: Answer) -> Evaluated:
     return answer.evaluated
 
 
-def test_a_sequence_that_outgrows_its_stream_moves_and_says_the_same(cold: Engine, warm: Engine) -> None:
+def test_a_sequence_that_outgrows_its_stream_moves_and_says_the_same(short_cold: Engine, short_warm: Engine) -> None:
     question = prompt(STORY * 11, max_tokens=70)
-    stayed, moved = run(cold, {1: question})[1], run(warm, {1: question})[1]
+    stayed, moved = run(short_cold, {1: question})[1], run(short_warm, {1: question})[1]
     assert moved.accepted is not None
     assert moved.accepted.prompt_tokens < 256 < moved.accepted.prompt_tokens + len(moved.tokens[0])
     assert moved.tokens == stayed.tokens
@@ -103,20 +99,22 @@ def test_more_sequences_may_outgrow_their_streams_than_there_are_long_ones(short
     assert all(answer.fault is None for answer in answers.values())
 
 
-def test_a_prompt_that_comes_again_is_not_computed_again(cold: Engine, warm: Engine) -> None:
+def test_a_prompt_that_comes_again_is_not_computed_again(short_cold: Engine, short_warm: Engine) -> None:
     question = prompt(STORY * 8)
-    first, second = run(warm, {1: question})[1], run(warm, {2: question})[2]
+    first, second = run(short_warm, {1: question})[1], run(short_warm, {2: question})[2]
     assert second.accepted is not None
     n_prompt = second.accepted.prompt_tokens
     assert evaluated(first).cached_tokens == 0
     assert evaluated(second).cached_tokens == (n_prompt - 8) // 8 * 8
     assert evaluated(second).cached_tokens + evaluated(second).cache_write_tokens == n_prompt
-    assert first.tokens == second.tokens == run(cold, {1: question})[1].tokens
+    assert first.tokens == second.tokens == run(short_cold, {1: question})[1].tokens
 
 
-def test_an_answer_is_part_of_what_the_next_turn_finds(warm: Engine) -> None:
+def test_an_answer_is_part_of_what_the_next_turn_finds(plain: tuple[Engine, ModelCard]) -> None:
+    """Of an answer in words: what the short model says may be cut into other tokens when it comes back as text."""
+    engine, _ = plain
     first = prompt(STORY * 4, max_tokens=16)
-    answer = run(warm, {1: first})[1]
+    answer = run(engine, {1: first})[1]
     text = answer.pieces[0].decode()
     following = Prompt(
         project="default",
@@ -124,7 +122,7 @@ def test_an_answer_is_part_of_what_the_next_turn_finds(warm: Engine) -> None:
         max_tokens=4,
         sampling=Sampling(temperature=0, seed=1),
     )
-    again = run(warm, {2: following})[2]
+    again = run(engine, {2: following})[2]
     assert answer.accepted is not None
     assert evaluated(again).cached_tokens >= answer.accepted.prompt_tokens + 8
 
@@ -156,30 +154,33 @@ def test_what_left_its_stream_is_found_in_host_memory(short_cold: Engine, short_
         assert agains[i].tokens == plain[i].tokens
 
 
-def test_without_a_budget_nothing_is_kept(cold: Engine) -> None:
+def test_without_a_budget_nothing_is_kept(short_cold: Engine) -> None:
     for _ in range(2):
-        answer = run(cold, {1: prompt(STORY * 5)})[1]
+        answer = run(short_cold, {1: prompt(STORY * 5)})[1]
         found = evaluated(answer)
         assert (found.cached_tokens, found.cache_write_tokens) == (0, 0)
         assert found.prefill_s > 0
-    assert cold.stats().cache_bytes == 0
+    assert short_cold.stats().cache_bytes == 0
 
 
-def test_flash_attention_answers_the_same_by_another_way(cold: Engine, model_path: Path, tmp_path: Path) -> None:
-    flash, card = load(order(model_path, tmp_path, flash_attention="on"))
-    question = prompt("What is the capital of France?", max_tokens=20)
-    first, again = run(flash, {1: question})[1], run(flash, {2: question})[2]
-    assert b"Paris" in first.pieces[0]
-    assert first.ends == again.ends == run(cold, {1: question})[1].ends
+def test_flash_attention_answers_the_same_by_another_way(
+    plain: tuple[Engine, ModelCard], model_path: Path, tmp_path: Path
+) -> None:
+    engine, card = plain
+    flash, flash_card = load(order(model_path, tmp_path, flash_attention="on"))
+    first, again = run(flash, {1: FRANCE})[1], run(flash, {2: FRANCE})[2]
+    assert first.pieces[0] == b"The capital of France is Paris."
+    assert first.ends == again.ends == run(engine, {1: FRANCE})[1].ends
     assert evaluated(again).cached_tokens > 0
-    assert card.fingerprint != load(order(model_path, tmp_path))[1].fingerprint
+    assert flash_card.fingerprint != card.fingerprint
 
 
 @pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
-def test_cells_can_be_quantised(kv_type: str, model_path: Path, tmp_path: Path) -> None:
-    plain, _ = load(order(model_path, tmp_path))
-    small, card = load(order(model_path, tmp_path, kv_type=kv_type))
-    question = prompt("What is the capital of France?", max_tokens=20)
-    assert b"Paris" in run(small, {1: question})[1].pieces[0]
-    assert card.kv_bytes < load(order(model_path, tmp_path))[1].kv_bytes * 0.6
-    assert run(plain, {1: question})[1].ends == {0: "end_of_turn"}
+def test_cells_can_be_quantised(
+    plain: tuple[Engine, ModelCard], kv_type: str, model_path: Path, tmp_path: Path
+) -> None:
+    engine, card = plain
+    small, small_card = load(order(model_path, tmp_path, kv_type=kv_type))
+    assert b"Paris" in run(small, {1: FRANCE})[1].pieces[0]
+    assert small_card.kv_bytes < card.kv_bytes * 0.6
+    assert run(engine, {1: FRANCE})[1].ends == {0: "end_of_turn"}

@@ -1,4 +1,4 @@
-"""Grammars, predictions and thinking budgets over the real model, step by step in this process."""
+"""Grammars, predictions and thinking budgets over a real vocabulary, step by step in this process."""
 
 from __future__ import annotations
 
@@ -49,11 +49,18 @@ QUESTION = "Describe the tide at Brest as JSON."
 
 
 @pytest.fixture(scope="module")
-def engine(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = load(order(model_path, tmp_path_factory.mktemp("cache"), streams=4, stream_tokens=512))[0]
+def engine(short_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The shortened model: what holds an answer holds it whatever the model would rather say."""
+    engine = load(order(short_model_path, tmp_path_factory.mktemp("cache"), streams=4, stream_tokens=512))[0]
     yield engine
     assert not has_work(engine)
     engine._memory.check()
+
+
+@pytest.fixture(scope="module")
+def whole(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """For predictions: what it says is cut into the same tokens when it comes back as text."""
+    return load(order(model_path, tmp_path_factory.mktemp("cache"), streams=4, stream_tokens=512))[0]
 
 
 def steered(text: str = QUESTION, *, n_alternatives: int | None = None, **fields: object) -> Prompt:
@@ -245,11 +252,11 @@ def test_a_closing_marker_that_the_grammar_does_not_know_fails_the_request(engin
     assert isinstance(answer(engine, thinking(0, grammar=spec)).fault, WorkerFault)
 
 
-def test_a_prediction_is_of_what_comes_after_the_thinking(engine: Engine) -> None:
+def test_a_prediction_is_of_what_comes_after_the_thinking(whole: Engine) -> None:
     spec = GrammarSpec('start: TEXT "</think>" "\\n\\n" /[a-z ]{30}/\nTEXT: /(?s:.*)/', has_client_rules=False)
-    plain = answer(engine, thinking(5, max_tokens=60, grammar=spec))
+    plain = answer(whole, thinking(5, max_tokens=60, grammar=spec))
     text = plain.pieces[0].split(b"</think>\n\n")[1].decode()
-    seen = events(engine, thinking(5, max_tokens=60, grammar=spec, prediction=text))
+    seen = events(whole, thinking(5, max_tokens=60, grammar=spec, prediction=text))
     (end,) = [event for event in seen if isinstance(event, End)]
     assert end.accepted_prediction_tokens >= 4
 
@@ -269,13 +276,13 @@ def test_a_long_prompt_is_tokenised_beside_the_steps(engine: Engine) -> None:
     assert refused.fault.prompt_tokens > 300_000
 
 
-def test_predicted_answers_differ_from_plain_ones_only_where_two_tokens_are_close(engine: Engine) -> None:
+def test_predicted_answers_differ_from_plain_ones_only_where_two_tokens_are_close(whole: Engine) -> None:
     """Rows of one call are rounded otherwise than single ones: contract 13.6."""
     n_flips = n_tokens = 0
     for text in ("Write about a lighthouse.", "def fibonacci(n):"):
-        plain = [e for e in events(engine, steered(text, max_tokens=30, n_alternatives=2)) if isinstance(e, Token)]
+        plain = [e for e in events(whole, steered(text, max_tokens=30, n_alternatives=2)) if isinstance(e, Token)]
         written = b"".join(token.piece for token in plain).decode()
-        predicted = answer(engine, steered(text, max_tokens=30, prediction=written)).tokens[0]
+        predicted = answer(whole, steered(text, max_tokens=30, prediction=written)).tokens[0]
         n_tokens += len(predicted)
         for token, other in zip(plain, predicted, strict=False):
             if token.id != other:

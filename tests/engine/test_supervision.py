@@ -24,9 +24,9 @@ def client(path: Path, *, hang_after_s: float = 120.0) -> EngineClient:
 
 
 @pytest.mark.model
-def test_a_killed_worker_is_replaced_and_its_requests_end_once(model_path: Path) -> None:
+def test_a_killed_worker_is_replaced_and_its_requests_end_once(short_model_path: Path) -> None:
     async def scenario() -> None:
-        engine = client(model_path)
+        engine = client(short_model_path)
         await engine.start()
         fingerprint, first_pid = engine.card.fingerprint, engine.pid
         assert first_pid is not None
@@ -60,9 +60,9 @@ def test_a_killed_worker_is_replaced_and_its_requests_end_once(model_path: Path)
 
 
 @pytest.mark.model
-def test_a_worker_that_stops_reporting_is_replaced(model_path: Path) -> None:
+def test_a_worker_that_stops_reporting_is_replaced(short_model_path: Path) -> None:
     async def scenario() -> None:
-        engine = client(model_path, hang_after_s=3.0)
+        engine = client(short_model_path, hang_after_s=3.0)
         await engine.start()
         assert engine.pid is not None
         os.kill(engine.pid, signal.SIGSTOP)
@@ -76,9 +76,9 @@ def test_a_worker_that_stops_reporting_is_replaced(model_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_closing_ends_the_worker_and_whatever_runs(model_path: Path) -> None:
+def test_closing_ends_the_worker_and_whatever_runs(short_model_path: Path) -> None:
     async def scenario() -> None:
-        engine = client(model_path)
+        engine = client(short_model_path)
         await engine.start()
         assert engine.pid is not None
         worker = psutil.Process(engine.pid)

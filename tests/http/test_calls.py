@@ -14,7 +14,7 @@ from completionist.engine.base import GrammarRefused, Prompt
 from completionist.engine.scripted import Move, pieces
 from completionist.grammar.frames import Check, Verdict
 from completionist.grammar.trier import Lost, Trier
-from tests.support.ask import ask, ask_streamed
+from tests.support.ask import ask, ask_streamed, official
 from tests.support.server import RunningServer, running_server
 
 TIDE = {
@@ -44,7 +44,7 @@ def own_server() -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def own_client(own_server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=own_server.base_url, api_key="x", max_retries=0) as client:
+    with official(own_server.base_url, api_key="x", max_retries=0) as client:
         yield client
 
 

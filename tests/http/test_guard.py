@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.guard import LoopGuard
+from tests.support.guard import MAX_CALLBACK_S, MAX_ONCE_S, LoopGuard
 
 
 def complaints(work: Callable[[], Coroutine[Any, Any, None]]) -> list[str]:
@@ -36,12 +36,12 @@ def spin(seconds: float) -> None:
 
 
 async def burn() -> None:
-    spin(0.03)
+    spin(1.5 * MAX_ONCE_S)
 
 
 async def burn_a_little_twice() -> None:
     for _ in range(2):
-        spin(0.008)
+        spin(1.6 * MAX_CALLBACK_S)
         await asyncio.sleep(0)
 
 
@@ -80,11 +80,11 @@ async def wait() -> None:
 
 
 async def burn_a_little() -> None:
-    spin(0.008)
+    spin(1.6 * MAX_CALLBACK_S)
 
 
 async def work_elsewhere() -> None:
-    await asyncio.to_thread(spin, 0.02)
+    await asyncio.to_thread(spin, 2 * MAX_ONCE_S)
     await asyncio.to_thread(lambda: Path(__file__).read_text())
 
 

@@ -18,7 +18,7 @@ from completionist.local.backend import LocalBackend
 from completionist.settings import ProfileName, ServedSettings
 from completionist.types.request import FIELDS, Draft, Reading
 from tests.conftest import Serve
-from tests.support.ask import ask
+from tests.support.ask import ask, official
 from tests.support.server import MODEL, SETTINGS, running_server
 from tests.wire.bodies import read
 
@@ -51,7 +51,7 @@ def families() -> Iterator[openai.OpenAI]:
     settings = SETTINGS.model_copy(update={"served": EVERY_FAMILY})
     with (
         running_server(settings=settings) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+        official(server.base_url, api_key="x", max_retries=0) as client,
     ):
         yield client
 

@@ -16,7 +16,7 @@ from completionist.engine.base import Prompt
 from completionist.engine.scripted import CARD, Move, pieces
 from completionist.local.backend import LocalBackend
 from completionist.settings import ServedSettings
-from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.ask import ask, ask_streamed, official, text_of
 from tests.support.server import RunningServer, running_server
 
 THINKER = msgspec.structs.replace(
@@ -35,7 +35,7 @@ def own_server() -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def own_client(own_server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=own_server.base_url, api_key="x", max_retries=0) as client:
+    with official(own_server.base_url, api_key="x", max_retries=0) as client:
         yield client
 
 
@@ -101,7 +101,7 @@ def test_thinking_is_shown_where_the_operator_says_so() -> None:
     showing = partial(LocalBackend, said=ServedSettings(reasoning_content=True))
     with (
         running_server(card=THINKER, backend=showing) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+        official(server.base_url, api_key="x", max_retries=0) as client,
     ):
         play(server, f"{THOUGHT}High at noon.")
         message = ask(client).choices[0].message.to_dict()
@@ -132,7 +132,7 @@ def test_thinking_that_is_shown_streams_to_the_same_message(
     fields: dict[str, Any] = {"tools": [{"type": "function", "function": {"name": "f"}}], "logprobs": True}
     with (
         running_server(card=THINKER, backend=showing) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+        official(server.base_url, api_key="x", max_retries=0) as client,
     ):
         play(server, THOUGHT + after)
         plain = ask(client, max_completion_tokens=limit, **fields).choices[0]
@@ -150,7 +150,7 @@ def test_thinking_that_is_shown_streams_to_the_same_message(
 def test_a_model_that_cannot_think_takes_no_effort() -> None:
     with (
         running_server() as server,
-        openai.OpenAI(base_url=server.base_url, api_key="x", max_retries=0) as client,
+        official(server.base_url, api_key="x", max_retries=0) as client,
     ):
         assert ask(client, reasoning_effort="none").choices[0].message.content
         with pytest.raises(openai.BadRequestError) as caught:

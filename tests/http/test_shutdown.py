@@ -30,6 +30,11 @@ def begin_streams(server: ServerProcess, n: int = 5) -> list[tuple[socket.socket
     return [(sock, raw.read_head(sock).body) for sock in sockets]
 
 
+def is_running(server: ServerProcess, n: int) -> bool:
+    metrics = raw.send(server.port, raw.request("GET", "/metrics")).body.decode()
+    return re.search(rf"^completionist_num_requests_running.* {n}\.0$", metrics, re.MULTILINE) is not None
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_streams_finish_and_nobody_else_is_let_in(number: signal.Signals) -> None:
     with server_process(slow) as server, raw.connection(server.port) as open_connection:
@@ -64,6 +69,7 @@ def test_what_is_left_is_cut_off_with_an_error(how: str) -> None:
     with server_process(held, settings) as server:
         streams = begin_streams(server, 3)
         plain = open_stream(server, stream=False)
+        eventually(lambda: is_running(server, 4))
         server.process.send_signal(signal.SIGTERM)
         if how == "a second signal":
             eventually(lambda: raw.is_refused(server.port))
@@ -83,24 +89,16 @@ def test_what_is_left_is_cut_off_with_an_error(how: str) -> None:
     assert "Traceback" not in log
 
 
-def test_an_idle_server_ends_at_once() -> None:
-    with server_process(friendly) as server:
-        server.process.send_signal(signal.SIGTERM)
-        assert server.wait()[0] == 0
-
-
-def test_a_taken_port_is_one_line_for_the_operator() -> None:
-    with server_process(friendly) as server:
-        settings = Settings(server=ServerSettings(port=server.port))
-        with pytest.raises(app.CannotListen, match=f"cannot listen on 127.0.0.1:{server.port}: the port is in use"):
-            app.serve(settings, friendly, lambda _: None)
-
-
-def test_a_process_stays_small() -> None:
+def test_a_process_stays_small_has_its_port_for_itself_and_ends_at_once_when_idle() -> None:
     with server_process(friendly) as server:
         for _ in range(20):
             assert raw.send(server.port, raw.request("POST", CREATE, body=raw.chat(max_tokens=2))).status == 200
         assert server.facts.memory_info().rss < 150 * 2**20
+        settings = Settings(server=ServerSettings(port=server.port))
+        with pytest.raises(app.CannotListen, match=f"cannot listen on 127.0.0.1:{server.port}: the port is in use"):
+            app.serve(settings, friendly, lambda _: None)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait()[0] == 0
 
 
 def test_descriptors_and_memory_come_back_after_abuse() -> None:
@@ -116,6 +114,7 @@ def test_descriptors_and_memory_come_back_after_abuse() -> None:
                 with open_stream(server) as sock:
                     raw.read_head(sock)
 
+        abuse()
         abuse()
         eventually(lambda: len(server.facts.net_connections()) == 1)
         n_descriptors, rss = server.facts.num_fds(), server.facts.memory_info().rss

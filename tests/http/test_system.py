@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import openai
@@ -13,7 +14,7 @@ from completionist.settings import ServedSettings
 from tests.conftest import Serve
 from tests.support import raw
 from tests.support.ask import ask
-from tests.support.server import CREATED, MODEL, SETTINGS, RunningServer, eventually
+from tests.support.server import CREATED, MODEL, SETTINGS, RunningServer
 
 
 def test_models_through_the_official_client(client: openai.OpenAI) -> None:
@@ -62,7 +63,7 @@ def test_a_lost_engine_shows_in_readiness_and_not_in_liveness(
     serve: Serve, client_of: Callable[..., openai.OpenAI]
 ) -> None:
     def crashing(prompt: Prompt) -> list[list[Move]]:
-        return [[b"x", Crash(restart_s=1.0)]] * prompt.n
+        return [[b"x", Crash(restart_s=60)]] * prompt.n
 
     server = serve(crashing)
     with pytest.raises(openai.InternalServerError) as caught:
@@ -76,7 +77,8 @@ def test_a_lost_engine_shows_in_readiness_and_not_in_liveness(
     assert (caught.value.status_code, caught.value.code) == (503, "server_is_overloaded")
     assert 1 <= int(caught.value.response.headers["retry-after"]) <= 120
     assert server.metric("engine_ready", model_name=MODEL) == 0
-    eventually(lambda: raw.send(server.port, raw.request("GET", "/health/ready")).status == 200)
+    server.engine._ready_at_s = time.monotonic()
+    assert raw.send(server.port, raw.request("GET", "/health/ready")).status == 200
     assert server.metric("engine_ready", model_name=MODEL) == 1
     assert server.metric("requests_failed_total") == 1
     assert server.metric("requests_refused_total", code="server_is_overloaded") == 1

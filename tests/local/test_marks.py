@@ -140,6 +140,7 @@ def test_any_text_comes_through_unchanged_and_controls_nothing(one: str, other: 
         assert not isinstance(segment, PlainText) or (segment.text and "<think" not in segment.text)
 
 
+@pytest.mark.timeout(60)
 def test_thousands_of_specials_and_millions_of_characters() -> None:
     """Time in proportion to either alone; their product would run into the test's time limit."""
     many = Marks([SpecialToken(i, f"<unused{i}>", "user_defined") for i in range(6000)], MARK)

@@ -18,7 +18,7 @@ from completionist.engine.base import PlainText, Prompt
 from completionist.engine.scripted import Move
 from completionist.media import process
 from completionist.settings import DocumentSettings, ServerSettings, Settings, StoreSettings
-from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.ask import ask, ask_streamed, official, text_of
 from tests.support.documents import (
     LOCKED,
     PDF,
@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def client(server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=30) as client:
+    with official(server.base_url, api_key="k", max_retries=0, timeout=30) as client:
         yield client
 
 
@@ -245,7 +245,7 @@ def test_without_the_extra_the_refusal_names_it(monkeypatch: pytest.MonkeyPatch,
     """A directory in front of the installed packages hides one of them, as if it were not there."""
     (tmp_path / "pypdfium2.py").write_text("raise ModuleNotFoundError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with running_server(echo) as server, openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+    with running_server(echo) as server, official(server.base_url, api_key="k", max_retries=0) as client:
         message = refusal(client, file_part("a.pdf", pdf(["x"]), PDF))[2]
     assert message.endswith("not installed on this server: it needs pip install 'completionist[documents]'.")
 
@@ -263,6 +263,6 @@ def test_forty_megabytes_hold_nobody_up() -> None:
     page = b"<!--" + b"x" * 40_000_000 + b"-->High water"
     with (
         running_server(echo, settings=settings) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="k") as client,
+        official(server.base_url, api_key="k") as client,
     ):
         assert "High water" in said(client, file_part("a.html", page, "text/html"))

@@ -107,7 +107,7 @@ def shelf() -> Iterator[Shelf]:
 
 
 def settings_of(*hosts: str) -> ImageSettings:
-    return ImageSettings(fetch_hosts=hosts, max_fetched_bytes=CAP_BYTES, fetch_timeout_s=1.0)
+    return ImageSettings(fetch_hosts=hosts, max_fetched_bytes=CAP_BYTES, fetch_timeout_s=3.0)
 
 
 def served_with(fetcher: PictureFetcher) -> Any:

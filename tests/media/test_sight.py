@@ -37,6 +37,7 @@ from tests.engine.tiny_models import WIDTH, write_plain
 from tests.media.test_pictures import BAD, PARSE, TEXT, URL, image_part, png
 from tests.media.test_speech import client_of
 from tests.moderation.test_judge import play
+from tests.support.ask import official
 from tests.support.documents import PDF, file_part, pdf
 from tests.support.projectors import write_projector
 from tests.support.real import running_model
@@ -278,7 +279,7 @@ def test_the_135m_model_with_a_projector_of_random_weights(tmp_path: Path) -> No
     name = "smollm2-135m-instruct"
     with (
         running_model(tmp_path / "log", options=f'[served."{name}"]\nprojector = "{projector}"\n') as url,
-        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+        official(url, api_key="none", max_retries=0) as client,
     ):
 
         def ask(*parts: dict[str, Any]) -> Any:

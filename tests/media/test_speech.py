@@ -25,7 +25,7 @@ from completionist.models.speech import speech_directory, speech_model
 from completionist.settings import ServerSettings, Settings, StoreSettings
 from tests.conftest import Serve
 from tests.media.test_documents import echo
-from tests.support.ask import ask, ask_streamed
+from tests.support.ask import ask, ask_streamed, official
 from tests.support.humming import Humming
 from tests.support.server import RunningServer, running_server
 
@@ -75,7 +75,7 @@ def says(text: str) -> dict[str, Any]:
 
 
 def client_of(server: RunningServer) -> openai.OpenAI:
-    return openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=50)
+    return official(server.base_url, api_key="k", max_retries=0, timeout=50)
 
 
 def samples_of(data: str) -> str:

@@ -20,7 +20,7 @@ from completionist.types.moderation import CATEGORIES
 from tests.conftest import Serve
 from tests.media.test_pictures import drawn, image_part
 from tests.media.test_speech import repeat
-from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.ask import ask, ask_streamed, official, text_of
 from tests.support.humming import Humming
 from tests.support.moderations import BROKEN, JUDGE, Moderations, moderations
 from tests.support.server import RunningServer, running_server
@@ -43,8 +43,9 @@ def judge() -> Iterator[Moderations]:
         yield judge
 
 
-def settings_for(judge: Moderations, **more: Any) -> Settings:
-    return Settings(server=ServerSettings(port=0), moderation=ModerationSettings(url=judge.url, timeout_s=0.5, **more))
+def settings_for(judge: Moderations, timeout_s: float = 30.0, **more: Any) -> Settings:
+    moderation = ModerationSettings(url=judge.url, timeout_s=timeout_s, **more)
+    return Settings(server=ServerSettings(port=0), moderation=moderation)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def judged(judge: Moderations, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def client(judged: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=judged.base_url, api_key="k", max_retries=0) as client:
+    with official(judged.base_url, api_key="k", max_retries=0) as client:
         yield client
 
 
@@ -249,7 +250,15 @@ def error(failure: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("failure", FAILURES)
+def test_a_judge_that_is_silent_is_told(judge: Moderations, serve: Serve) -> None:
+    server = serve(repeat, settings=settings_for(judge, timeout_s=0.3))
+    with official(server.base_url, api_key="k", max_retries=0) as client:
+        found = shown(ask(client, **sent("[silence]", SCORED)))
+    judge.may_speak.set()
+    assert found == {"input": error("silence"), "output": error("silence")}
+
+
+@pytest.mark.parametrize("failure", [failure for failure in FAILURES if failure != "silence"])
 def test_a_failure_is_told_and_scoring_stops_nothing(client: openai.OpenAI, failure: str) -> None:
     answer = ask(client, **sent(f"[{failure}]", SCORED))
     assert answer.choices[0].message.content == f"[{failure}]"
@@ -268,7 +277,7 @@ def test_what_could_not_be_judged_is_blocked(client: openai.OpenAI) -> None:
 
 def test_what_could_not_be_judged_may_pass(judge: Moderations, serve: Serve) -> None:
     server = serve(repeat, settings=settings_for(judge, on_failure="pass", model="own-judge", names=("mine",)))
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+    with official(server.base_url, api_key="k", max_retries=0) as client:
         policy = {"input": {"mode": "block"}, "output": {"mode": "block"}}
         answer = ask(client, **sent("[status 500]", {"model": "mine", "policy": policy}))
         assert answer.choices[0].message.content == "[status 500]"
@@ -281,7 +290,7 @@ def test_what_could_not_be_judged_may_pass(judge: Moderations, serve: Serve) -> 
 
 def test_texts_have_a_limit_and_silence_is_not_judged(judge: Moderations, serve: Serve) -> None:
     server = serve(lambda prompt: [[]] * prompt.n, settings=settings_for(judge, max_characters=10))
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+    with official(server.base_url, api_key="k", max_retries=0) as client:
         found = shown(ask(client, **sent("x" * 11, SCORED)))
     assert found["input"]["message"] == "Texts of more than 10 characters are not judged here."
     (result,) = found["output"]["results"]

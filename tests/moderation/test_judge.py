@@ -18,7 +18,7 @@ from completionist.moderation.judge import QUESTIONS
 from completionist.settings import EngineSettings, ModerationSettings, ServerSettings, Settings
 from completionist.types.moderation import CATEGORIES
 from tests.conftest import Serve
-from tests.support.ask import ask
+from tests.support.ask import ask, official
 from tests.support.server import MODEL, RunningServer, eventually, running_server
 
 BLOCKED_INPUT = {"model": MODEL, "policy": {"input": {"mode": "block"}}}
@@ -49,14 +49,17 @@ def play(prompt: Prompt) -> list[Sequence[Move]]:
 
 @pytest.fixture(scope="module")
 def judging() -> Iterator[RunningServer]:
-    moderation = ModerationSettings(model=MODEL, timeout_s=1.0)
-    with running_server(play, settings=Settings(server=ServerSettings(port=0), moderation=moderation)) as server:
+    with running_server(play, settings=settings_for(timeout_s=30.0)) as server:
         yield server
+
+
+def settings_for(timeout_s: float) -> Settings:
+    return Settings(server=ServerSettings(port=0), moderation=ModerationSettings(model=MODEL, timeout_s=timeout_s))
 
 
 def moderated(server: RunningServer, text: str, moderation: object = None, **fields: Any) -> tuple[Any, dict[str, Any]]:
     """The choice, and what was found."""
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+    with official(server.base_url, api_key="k", max_retries=0) as client:
         sent = {"moderation": moderation or {"model": MODEL}}
         answer = ask(client, messages=[{"role": "user", "content": text}], extra_body=sent, **fields)
     assert answer.moderation
@@ -102,11 +105,18 @@ def test_what_the_model_flags_is_withheld(judging: RunningServer) -> None:
         ("[mumble]", "answers neither yes nor no"),
         ("[mute]", "said nothing"),
         ("[broken]", "could not be asked"),
-        ("[silent]", "did not judge in time"),
     ],
 )
 def test_a_model_that_cannot_judge_says_so(judging: RunningServer, text: str, how: str) -> None:
-    choice, found = moderated(judging, text, BLOCKED_OUTPUT)
+    check_could_not_judge(judging, text, how)
+
+
+def test_a_model_that_judges_for_too_long_says_so(serve: Serve) -> None:
+    check_could_not_judge(serve(play, settings=settings_for(timeout_s=0.3)), "[silent]", "did not judge in time")
+
+
+def check_could_not_judge(server: RunningServer, text: str, how: str) -> None:
+    choice, found = moderated(server, text, BLOCKED_OUTPUT)
     error = {"type": "error", "code": "moderation_unavailable", "message": f"The model that judges {how}."}
     assert found == {"input": error, "output": error}
     assert choice.finish_reason == "content_filter"
@@ -114,7 +124,7 @@ def test_a_model_that_cannot_judge_says_so(judging: RunningServer, text: str, ho
 
 def test_a_client_that_leaves_ends_the_judging(judging: RunningServer) -> None:
     with (
-        openai.OpenAI(base_url=judging.base_url, api_key="k", max_retries=0, timeout=0.2) as client,
+        official(judging.base_url, api_key="k", max_retries=0, timeout=0.2) as client,
         pytest.raises(openai.APITimeoutError),
     ):
         ask(
@@ -123,7 +133,7 @@ def test_a_client_that_leaves_ends_the_judging(judging: RunningServer) -> None:
             extra_body={"moderation": {"model": MODEL, "policy": {"input": {"mode": "block"}}}},
         )
     moderated(judging, "High water is at noon.")
-    assert judging.metric("requests_running") == 0
+    eventually(lambda: judging.engine.stats.running == 0)
 
 
 def test_judging_has_a_place_in_the_queue_and_none_beyond_it(serve: Serve) -> None:
@@ -135,7 +145,7 @@ def test_judging_has_a_place_in_the_queue_and_none_beyond_it(serve: Serve) -> No
     )
     server = serve(play, settings=settings, card=msgspec.structs.replace(CARD, streams=1))
     blocked = {"messages": [{"role": "user", "content": "[silent]"}], "moderation": BLOCKED_INPUT, "model": MODEL}
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
+    with official(server.base_url, api_key="k", max_retries=0) as client:
         first = http.client.HTTPConnection("127.0.0.1", server.port)
         first.request("POST", "/v1/chat/completions", json.dumps(blocked), {"content-type": "application/json"})
         eventually(lambda: server.engine.stats.running == 1)

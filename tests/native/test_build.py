@@ -213,12 +213,14 @@ def test_a_failed_rebuild_leaves_the_old_library(
 
 
 BUILD = """
+import signal
 import sys
 import msgspec
 from completionist.pinned import PinnedFile
 from completionist.engine.llama.build import build
 from completionist.errors import OperatorError
 from completionist.settings import ModelSettings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell are deaf to it
 settings = ModelSettings(cache_dir=sys.argv[1], index_url=sys.argv[2])
 source = msgspec.json.decode(sys.argv[3], type=PinnedFile)
 try:

@@ -1,4 +1,4 @@
-"""The whole server with the 135M model, asked through the official client."""
+"""The whole server with the 135M model, or with the beginning of it, asked through the official client."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from tests.support.ask import official
+
+
+@pytest.fixture
+def short_client(short_url: str) -> Iterator[openai.OpenAI]:
+    """Of the shortened model, for what holds whatever it says."""
+    with official(short_url, api_key="none", max_retries=0) as client:
+        yield client
+
 
 @pytest.fixture
 def client(real_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=real_url, api_key="none", max_retries=0) as client:
+    with official(real_url, api_key="none", max_retries=0) as client:
         yield client

@@ -13,6 +13,8 @@ from completionist.settings import DEFAULT_MODEL
 
 pytestmark = pytest.mark.model
 
+N_TOKENS = 14
+"""Of an answer that is cut off: enough to see what is asked for, and not more."""
 RIVERS: tuple[Any, ...] = (
     {"role": "system", "content": "You are a friendly teacher."},
     {"role": "user", "content": [{"type": "text", "text": "Name "}, {"type": "text", "text": "three rivers."}]},
@@ -20,7 +22,13 @@ RIVERS: tuple[Any, ...] = (
 
 
 def fields(**given: Any) -> dict[str, Any]:
-    return {"model": DEFAULT_MODEL, "messages": list(RIVERS), "max_completion_tokens": 24, "temperature": 0, **given}
+    return {
+        "model": DEFAULT_MODEL,
+        "messages": list(RIVERS),
+        "max_completion_tokens": N_TOKENS,
+        "temperature": 0,
+        **given,
+    }
 
 
 def plain(client: openai.OpenAI, **given: Any) -> ChatCompletion:
@@ -46,9 +54,9 @@ def test_a_plain_answer_and_its_stream_say_the_same(client: openai.OpenAI) -> No
     assert words(chunks) == choice.message.content
     assert answer.usage
     assert chunks[-1].usage
-    assert chunks[-1].usage.completion_tokens == answer.usage.completion_tokens == 24
+    assert chunks[-1].usage.completion_tokens == answer.usage.completion_tokens == N_TOKENS
     assert chunks[-1].usage.prompt_tokens == answer.usage.prompt_tokens
-    assert answer.usage.total_tokens == answer.usage.prompt_tokens + 24
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + N_TOKENS
     assert {chunk.system_fingerprint for chunk in chunks} == {answer.system_fingerprint}
 
 
@@ -82,7 +90,7 @@ def test_choices_differ_and_the_seed_repeats_them(client: openai.OpenAI) -> None
     assert len(set(texts)) > 1
     assert first.usage
     assert second.usage
-    assert first.usage.completion_tokens <= 3 * 24
+    assert first.usage.completion_tokens <= 3 * N_TOKENS
     assert first.usage.prompt_tokens == second.usage.prompt_tokens
     assert [choice.message.content for choice in second.choices] == texts
 

@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
+from tests.support.ask import official
 from tests.support.real import running_model
 
 pytestmark = [pytest.mark.large, pytest.mark.timeout(1800)]
@@ -42,7 +43,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     options = "[engine]\nstreams = 2\ncontext_tokens = 2048\n"
     with (
         running_model(tmp_path_factory.mktemp("larger") / "log", MODEL, options=options) as url,
-        openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=900) as client,
+        official(url, api_key="none", max_retries=0, timeout=900) as client,
     ):
         yield client
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openai
 import pytest
 import soundfile
 
@@ -24,6 +23,7 @@ from completionist.models.speech import speech_directory, speech_model
 from completionist.settings import HearingSettings, Settings
 from tests.media.test_hearing import audio_part, wave
 from tests.media.test_pictures import drawn, image_part
+from tests.support.ask import official
 from tests.support.documents import file_part, pdf
 from tests.support.real import running_model
 
@@ -177,7 +177,7 @@ def recording() -> bytes:
 
 
 def answered(url: str, *parts: dict[str, Any]) -> str:
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=300) as client:
+    with official(url, api_key="none", max_retries=0, timeout=300) as client:
         messages: Any = [{"role": "user", "content": parts}]
         answer = client.chat.completions.create(model=MODEL, messages=messages, temperature=0)
     return str(answer.choices[0].message.content)

@@ -16,7 +16,7 @@ MESSAGES: Any = [{"role": "user", "content": "Count from one to thirty in words.
 
 
 def ask(client: openai.OpenAI, prediction: Any = None, **given: Any) -> ChatCompletion:
-    fields = {"temperature": 0, "max_tokens": 60, **given}
+    fields = {"temperature": 0, "max_tokens": 40, **given}
     if prediction is not None:
         fields["prediction"] = {"type": "content", "content": prediction}
     answer = client.chat.completions.create(model=DEFAULT_MODEL, messages=MESSAGES, **fields)
@@ -39,7 +39,7 @@ def test_a_right_prediction_is_accepted_and_changes_nothing(client: openai.OpenA
         assert predicted.choices[0].message.content == text
         assert predicted.choices[0].finish_reason == plain.choices[0].finish_reason
         accepted, rejected = counts(predicted)
-        assert accepted > 30
+        assert accepted > 20
         assert predicted.usage is not None
         assert plain.usage is not None
         assert predicted.usage.completion_tokens == plain.usage.completion_tokens + rejected
@@ -63,7 +63,7 @@ def test_streamed_counts_are_the_same(client: openai.OpenAI) -> None:
         model=DEFAULT_MODEL,
         messages=MESSAGES,
         temperature=0,
-        max_tokens=60,
+        max_tokens=40,
         prediction={"type": "content", "content": text[: len(text) // 2] + " and so on and on"},
         stream=True,
         stream_options={"include_usage": True},

@@ -1,4 +1,4 @@
-"""The prompt cache as a client sees it: `cached_tokens` and `cache_write_tokens` (contract 8.2, 13.5)."""
+"""The prompt cache as a client sees it: `cached_tokens`, `cache_write_tokens` (contract 8.2, 13.5); on the shortened model."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def aligned(n_tokens: int) -> int:
     return n_tokens // 8 * 8
 
 
-def test_explicit_mode_reads_and_writes_at_breakpoints(client: openai.OpenAI) -> None:
+def test_explicit_mode_reads_and_writes_at_breakpoints(short_client: openai.OpenAI) -> None:
     explicit: dict[str, Any] = {"prompt_cache_options": {"mode": "explicit"}}
-    n_first, n_read, n_written = counts(client, conversation("Ada", "How many ships came?"), **explicit)
+    n_first, n_read, n_written = counts(short_client, conversation("Ada", "How many ships came?"), **explicit)
     assert n_read == 0
     assert 60 < n_written < n_first - 32
-    n_second, *second = counts(client, conversation("Ada", "Which was the last one?"), **explicit)
+    n_second, *second = counts(short_client, conversation("Ada", "Which was the last one?"), **explicit)
     assert second == [n_written, 0]
     n_aligned = aligned(n_written)
-    assert counts(client, conversation("Ada", "Which was the last one?"))[1:] == (n_aligned, n_second - n_aligned)
+    assert counts(short_client, conversation("Ada", "Which was the last one?"))[1:] == (n_aligned, n_second - n_aligned)
 
 
-def test_explicit_mode_without_breakpoints_leaves_the_cache_alone(client: openai.OpenAI) -> None:
+def test_explicit_mode_without_breakpoints_leaves_the_cache_alone(short_client: openai.OpenAI) -> None:
     messages = conversation("Bob", "How many ships came?", has_breakpoint=False)
     for _ in range(2):
-        assert counts(client, messages, prompt_cache_options={"mode": "explicit"})[1:] == (0, 0)
+        assert counts(short_client, messages, prompt_cache_options={"mode": "explicit"})[1:] == (0, 0)
 
 
 def test_breakpoints_change_neither_prompt_nor_answer(client: openai.OpenAI) -> None:
@@ -70,8 +70,12 @@ def test_breakpoints_change_neither_prompt_nor_answer(client: openai.OpenAI) -> 
     assert answers[0] == answers[1]
 
 
-def test_implicit_mode_keeps_everything_whatever_the_key(client: openai.OpenAI) -> None:
+def test_implicit_mode_keeps_everything_whatever_the_key(short_client: openai.OpenAI) -> None:
     messages = conversation("Di", "Who wrote it down?", has_breakpoint=False)
-    n_prompt, n_read, n_written = counts(client, messages, prompt_cache_key="a", prompt_cache_retention="in_memory")
+    n_prompt, n_read, n_written = counts(
+        short_client, messages, prompt_cache_key="a", prompt_cache_retention="in_memory"
+    )
     assert (n_read < 20, n_written) == (True, n_prompt - n_read)
-    assert counts(client, messages, prompt_cache_key="b", prompt_cache_retention="24h")[1] == aligned(n_prompt - 8)
+    assert counts(short_client, messages, prompt_cache_key="b", prompt_cache_retention="24h")[1] == aligned(
+        n_prompt - 8
+    )

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion
 
 from completionist.cli import run
 from completionist.settings import DEFAULT_MODEL
+from tests.support.ask import official
 from tests.support.real import running_model
 
 pytestmark = pytest.mark.model
@@ -27,7 +28,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     options = f'[search]\nprovider = "index"\nindex = "{place / "documents.db"}"\n'
     (place / "completionist.toml").write_text(options)
     assert run(["index", str(place / "docs"), "--config", str(place / "completionist.toml")]) == 0
-    with running_model(place / "log", options=options) as url, openai.OpenAI(base_url=url, api_key="k") as client:
+    with running_model(place / "log", options=options) as url, official(url, api_key="k") as client:
         yield client
 
 

@@ -1,6 +1,7 @@
-"""Thinking on real weights: no thinking model installs, so a template with a switch is put on one that does not think.
+"""Thinking: no thinking model installs, so a template with a switch is put on one that does not think.
 
-The engine writes the opening marker, and the closing one when the budget is used up (contract 13.2).
+The engine writes the opening marker, and the closing one when the budget is used up (contract 13.2). The shortened model
+goes on thinking as a whole one does, in nonsense.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
 from completionist.settings import DEFAULT_MODEL
-from tests.support.real import running_model
+from tests.support.ask import official
+from tests.support.real import running_file, running_model
 
 pytestmark = pytest.mark.model
 
@@ -29,13 +30,15 @@ TEMPLATE = """\
 {% endif %}"""
 BUDGET = 256
 MODELS = [
-    DEFAULT_MODEL,
+    DEFAULT_MODEL,  # shortened
     pytest.param("qwen2.5-coder-0.5b-instruct", marks=[pytest.mark.large, pytest.mark.timeout(900)]),
 ]
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def thinker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def thinker(
+    request: pytest.FixtureRequest, short_model_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
     """Address and name of a model that thinks, as far as its template says."""
     directory = tmp_path_factory.mktemp("thinking")
     template: Path = directory / "template.jinja"
@@ -44,14 +47,19 @@ def thinker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         f'[served."{request.param}"]\nchat_template = "{template}"\nreasoning_content = true\n'
         "[engine]\nstreams = 2\nstream_tokens = 1024\ncontext_tokens = 1024\n"
     )
-    with running_model(directory / "log", request.param, options=options) as url:
+    log = directory / "log"
+    if request.param == DEFAULT_MODEL:
+        running = running_file(log, short_model_path, options=options)
+    else:
+        running = running_model(log, request.param, options=options)
+    with running as url:
         yield url, request.param
 
 
 def ask(thinker: tuple[str, str], **given: Any) -> ChatCompletion:
     url, model = thinker
     messages: Any = [{"role": "user", "content": "Is seven a prime number?"}]
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=600) as client:
+    with official(url, api_key="none", max_retries=0, timeout=600) as client:
         answer = client.chat.completions.create(model=model, messages=messages, temperature=0, **given)
     assert isinstance(answer, ChatCompletion)
     return answer

@@ -50,7 +50,7 @@ class Second:
 
     async def _start(self) -> Running:
         self.n_loads += 1
-        await asyncio.to_thread(self.may_load.wait, 10)
+        await asyncio.to_thread(self.may_load.wait, 60)
         if self.reason is not None:
             raise OperatorError(self.reason)
         self.engine = ScriptedEngine(self._script, card=msgspec.structs.replace(CARD, name=self.name))

@@ -10,7 +10,7 @@ import pytest
 
 from completionist.settings import SearchSettings, ServerSettings, Settings, StoreSettings
 from tests.search.scripts import SAY, talkative
-from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.ask import ask, ask_streamed, official, text_of
 from tests.support.searxng import CALAIS, DOVER, running_searxng
 from tests.support.server import RunningServer, running_server
 
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def client(server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=30) as client:
+    with official(server.base_url, api_key="k", max_retries=0, timeout=30) as client:
         yield client
 
 

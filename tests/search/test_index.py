@@ -20,7 +20,7 @@ from completionist.search.passages import passages, title_of
 from completionist.settings import SearchSettings, ServerSettings, Settings
 from completionist.types.formats import ApproximateLocation
 from tests.search.scripts import SAY, talkative
-from tests.support.ask import ask
+from tests.support.ask import ask, official
 from tests.support.documents import pdf
 from tests.support.server import RunningServer, running_server
 
@@ -76,7 +76,7 @@ def server(place: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def client(server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=30) as client:
+    with official(server.base_url, api_key="k", max_retries=0, timeout=30) as client:
         yield client
 
 
@@ -187,7 +187,7 @@ def test_without_an_index_a_search_is_refused(tmp_path: Path) -> None:
     search = SearchSettings(provider="index", index=tmp_path / "none.db")
     with (
         running_server(settings=Settings(server=ServerSettings(port=0), search=search)) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
+        official(server.base_url, api_key="k", max_retries=0) as client,
         pytest.raises(openai.BadRequestError) as caught,
     ):
         answer(client, "crane")

@@ -10,7 +10,7 @@ import pytest
 
 from completionist.settings import SearchSettings, ServedSettings, ServerSettings, Settings
 from tests.search.scripts import REQUEST, talkative
-from tests.support.ask import ask, ask_streamed, text_of
+from tests.support.ask import ask, ask_streamed, official, text_of
 from tests.support.humming import Humming
 from tests.support.parrot import Parrot
 from tests.support.searxng import SearXNG, running_searxng
@@ -51,7 +51,7 @@ def server(searxng: SearXNG) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def client(server: RunningServer) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=30) as client:
+    with official(server.base_url, api_key="k", max_retries=0, timeout=30) as client:
         yield client
 
 
@@ -206,7 +206,7 @@ def test_without_results_there_is_no_answer(
 def test_a_search_has_its_time(searxng: SearXNG, fault: str) -> None:
     with (
         running_server(talkative, settings=settings_for(searxng, timeout_s=0.2)) as server,
-        openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0, timeout=30) as client,
+        official(server.base_url, api_key="k", max_retries=0, timeout=30) as client,
         pytest.raises(openai.InternalServerError) as caught,
     ):
         ask(client, **user(fault), **SEARCH)

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import openai
 from openai.types.chat import ChatCompletion
 
 from completionist.engine.base import Prompt, WorkerLost
 from completionist.engine.scripted import Move, Pause
 from completionist.settings import FileSettings, KeySettings, LimitSettings, ServerSettings, Settings, StoreSettings
-from tests.support.ask import ask
+from tests.support.ask import ask, official
 from tests.support.server import RunningServer, running_server
 
 KEY = "sk-proj-0123456789abcdef-mine"
@@ -44,8 +43,8 @@ class Tenants:
         self.server = server
         self.url = url
         self.files_directory = files_directory
-        self.mine = openai.OpenAI(base_url=server.base_url, api_key=KEY, max_retries=0, timeout=30)
-        self.others = openai.OpenAI(base_url=server.base_url, api_key=OTHER_KEY, max_retries=0, timeout=30)
+        self.mine = official(server.base_url, api_key=KEY, max_retries=0, timeout=30)
+        self.others = official(server.base_url, api_key=OTHER_KEY, max_retries=0, timeout=30)
 
     def store(self, count: int = 1, /, **fields: Any) -> list[ChatCompletion]:
         """`count` stored answers."""

@@ -22,6 +22,7 @@ from tests.store.cut import cut_way
 from tests.store.databases import KindOfDatabase, Loss
 from tests.store.tenants import COMPLETIONS, KEY, Tenants, tenants_of
 from tests.support import raw
+from tests.support.ask import official
 from tests.support.postgres import Postgres
 from tests.support.process import server_process, short
 from tests.support.server import eventually
@@ -172,11 +173,11 @@ def test_row_54_a_database_that_only_reads(postgres: Postgres) -> None:
 
 def test_row_54_a_database_that_hangs(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes are stopped, so that none of its own time limits are kept."""
-    monkeypatch.setattr(store_module, "_MAX_WAIT_S", 0.3)
-    monkeypatch.setattr(store_module, "_MAX_CALL_S", 0.3)
     with tenants_of(postgres.new_database()) as tenants:
         tenants.store()
-        with postgres.frozen():
+        with postgres.frozen(), monkeypatch.context() as limits:
+            limits.setattr(store_module, "_MAX_WAIT_S", 0.3)
+            limits.setattr(store_module, "_MAX_CALL_S", 0.3)
             for _ in range(6):  # there are four threads
                 check_unavailable(create(tenants, store=True))
             assert create(tenants).status == 200
@@ -247,7 +248,7 @@ def test_row_55_a_disk_that_is_full_at_every_page(tmp_path: Path) -> None:
     file, acknowledged = tmp_path / "x.db", []
     settings = Settings(store=StoreSettings(url=f"sqlite:///{file}"))
     body = raw.chat(store=True, metadata={"a": "1"})
-    with server_process(short, settings) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="-") as client:
+    with server_process(short, settings) as server, official(f"{server.url}/v1", api_key="-") as client:
 
         def stored() -> raw.Reply:
             return raw.send(server.port, raw.request("POST", COMPLETIONS, body=body))

@@ -20,7 +20,7 @@ from completionist.store.usage import DAY_S
 from tests.store.databases import KindOfDatabase
 from tests.store.tenants import KEY, OTHER_KEY, Tenants, tenants_of
 from tests.support import raw
-from tests.support.ask import ask, ask_streamed
+from tests.support.ask import ask, ask_streamed, official
 from tests.support.server import MODEL, eventually, running_server
 
 
@@ -185,6 +185,6 @@ def keyless(kind: KindOfDatabase) -> Iterator[str]:
 
 
 def test_without_keys_everybody_here_sees_all_of_it(keyless: str) -> None:
-    with openai.OpenAI(base_url=keyless, api_key="x", admin_api_key="x", max_retries=0) as client:
+    with official(keyless, api_key="x", admin_api_key="x", max_retries=0) as client:
         page = client.admin.organization.usage.completions(start_time=int(time.time()))
     assert [bucket.results for bucket in page.data] == [[]]

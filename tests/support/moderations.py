@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,6 +64,8 @@ class Moderations(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[dict[str, Any], str | None]] = []
         self.flagged_picture: dict[str, Any] | None = None
+        self.may_speak = threading.Event()
+        """Until then it says nothing to a text of silence."""
 
     @property
     def url(self) -> str:
@@ -82,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         text = body["input"]
         if "[silence]" in text:
-            time.sleep(1.5)
+            self.server.may_speak.wait(60)
         if "[status 500]" in text:
             self.send_error(500)
             return

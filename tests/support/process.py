@@ -34,8 +34,8 @@ def held(prompt: Prompt) -> Sequence[Sequence[Move]]:
 
 
 def slow(prompt: Prompt) -> Sequence[Sequence[Move]]:
-    """Takes about a second."""
-    return [[b"High", Pause(1), b" water"]] * prompt.n
+    """Takes two seconds: there is time to look at a server that waits for its end."""
+    return [[b"High", Pause(2), b" water"]] * prompt.n
 
 
 def crashing(prompt: Prompt) -> Sequence[Sequence[Move]]:
@@ -83,7 +83,7 @@ class ServerProcess:
 
     def wait(self) -> tuple[int, str]:
         """Exit code and log, once it has ended."""
-        _, log = self.process.communicate(timeout=30)
+        _, log = self.process.communicate(timeout=60)
         return self.process.returncode, log
 
 
@@ -99,7 +99,7 @@ def server_process(
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
-            assert url, process.communicate(timeout=30)[1]
+            assert url, process.communicate(timeout=60)[1]
             yield ServerProcess(process, url)
         finally:
             process.kill()

@@ -56,11 +56,11 @@ def request(method: str, path: str, *headers: str, body: bytes | None = None, ho
 
 @contextmanager
 def connection(port: int, *, receive_buffer_bytes: int | None = None) -> Iterator[socket.socket]:
-    """A TCP connection that gives up after 30 seconds."""
+    """A TCP connection that gives up after a minute."""
     with socket.socket() as sock:
         if receive_buffer_bytes is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        sock.settimeout(30)
+        sock.settimeout(60)
         sock.connect(("127.0.0.1", port))
         yield sock
 

@@ -28,12 +28,26 @@ def running_model(
     `options` is the text of a configuration file; `sizes` are variables, in place of those for small sizes.
     """
     pull(catalog()[model], ModelSettings(), lambda _: None)
+    if sizes is None:
+        sizes = {**SMALL, **(ONE_THREAD if model == DEFAULT_MODEL else {})}
+    with _running(log, model, options, sizes) as url:
+        yield url
+
+
+@contextmanager
+def running_file(log: Path, file: Path, *, options: str = "") -> Iterator[str]:
+    """The same with a model file of the tests' own; no other model is there."""
+    nowhere = {"COMPLETIONIST_MODELS__CACHE_DIR": str(log.with_name("cache"))}
+    with _running(log, str(file), options, {**SMALL, **ONE_THREAD, **nowhere}) as url:
+        yield url
+
+
+@contextmanager
+def _running(log: Path, model: str, options: str, variables: Mapping[str, str]) -> Iterator[str]:
     config = log.with_name("completionist.toml")
     config.write_text(options)
     own = {name: value for name, value in os.environ.items() if not name.startswith("COMPLETIONIST_")}
-    if sizes is None:
-        sizes = {**SMALL, **(ONE_THREAD if model == DEFAULT_MODEL else {})}
-    environment = {**own, **sizes}
+    environment = {**own, **variables}
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "completionist", "serve", "--model", model, "--port", "0", "--config", str(config)],
@@ -41,13 +55,16 @@ def running_model(
         )  # fmt: skip
     with process:
         assert process.stdout
-        banner = ""
-        for line in process.stdout:
-            banner += line
-            if line.startswith("Ready in "):
-                break
-        address = re.search(r"http://\S+/v1", banner)
-        assert address, banner + log.read_text()
-        yield address[0]
-        process.terminate()
-        assert process.wait(timeout=30) == 0
+        try:
+            banner = ""
+            for line in process.stdout:
+                banner += line
+                if line.startswith("Ready in "):
+                    break
+            address = re.search(r"http://\S+/v1", banner)
+            assert address, banner + log.read_text()
+            yield address[0]
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
+import logging
 import math
 import sys
 import threading
@@ -24,7 +26,7 @@ from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
-from completionist.log import logging_to
+from completionist.log import emit, logging_to
 from completionist.media.workers import Media
 from completionist.metrics import Metrics
 from completionist.registry.model import Model, Running
@@ -44,6 +46,9 @@ T = TypeVar("T")
 MODEL = CARD.name
 SETTINGS = Settings(server=ServerSettings(port=0, drain_timeout_s=0))
 CREATED = 1_790_000_000
+_MARK = "the log is written up to"
+_numbers = itertools.count()
+_logger = logging.getLogger("completionist.tests")
 
 
 class _NothingKept:
@@ -80,6 +85,7 @@ class RunningServer:
         self._server: Server
         self._loop: asyncio.AbstractEventLoop
         self._log = io.StringIO()
+        self._is_over = False
 
     @property
     def url(self) -> str:
@@ -92,9 +98,13 @@ class RunningServer:
         return f"{self.url}/v1"
 
     def log_lines(self, **wanted: object) -> list[dict[str, Any]]:
-        """Log events so far that carry all of `wanted`."""
+        """Log events so far that carry all of `wanted`: what was logged before this is there."""
+        if not self._is_over:
+            mark = f"{_MARK} {next(_numbers)}"
+            emit(_logger, logging.INFO, mark)
+            eventually(lambda: f'"{mark}"' in self._log.getvalue())
         events = [json.loads(line) for line in self._log.getvalue().splitlines()]
-        return [event for event in events if wanted.items() <= event.items()]
+        return [event for event in events if wanted.items() <= event.items() and not event["event"].startswith(_MARK)]
 
     def access_line(self, request_id: str) -> dict[str, Any]:
         """The one access-log line of a request; waits for it, since it comes when the answer is over."""
@@ -112,7 +122,7 @@ class RunningServer:
 
     def on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
     def look_again(self) -> None:
         """See what is to be served now, at the next request."""
@@ -240,22 +250,27 @@ def running_server(
     thread = threading.Thread(target=run, name="server", daemon=True)
     with logging_to(server._log, LogSettings(format="json")):
         thread.start()
-        assert is_up.wait(timeout=30), "the server did not come up"
+        assert is_up.wait(timeout=60), "the server did not come up"
         try:
             yield server
         finally:
             server.stop()
             with suppress(RuntimeError):  # the loop is closed already where the first was enough
                 server.stop()
-            thread.join(timeout=30)
+            thread.join(timeout=60)
+            server._is_over = True
     assert not thread.is_alive(), "the server did not stop"
     guard.check()
 
 
-def eventually(condition: Callable[[], T], timeout_s: float = 20.0) -> T:
-    """The first true value of `condition`; fails when there is none in time."""
-    deadline_s = time.monotonic() + timeout_s
+def eventually(condition: Callable[[], T], timeout_s: float = 60.0) -> T:
+    """The first true value of `condition`; fails when there is none in time.
+
+    The longer it takes, the seldomer it is asked for: what is waited for may need the same processor.
+    """
+    deadline_s, pause_s = time.monotonic() + timeout_s, 0.002
     while not (value := condition()):
         assert time.monotonic() < deadline_s, "it did not happen"
-        time.sleep(0.005)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.05)
     return value

@@ -15,8 +15,8 @@ SHARED = {
     ),
     "the tiny model": ("tests/abuse/test_grammars.py", "tests/abuse/test_fuzzed_grammars.py", "tests/abuse/test_tools.py"),
     "the real model": (
-        "tests/fuzz/test_bleed.py", "tests/real/test_create.py", "tests/real/test_moderation.py", "tests/real/test_p",
-        "tests/real/test_sampling.py", "tests/real/test_tools.py",
+        "tests/docs/test_readme.py", "tests/fuzz/test_bleed.py", "tests/real/test_create.py", "tests/real/test_moderation.py",
+        "tests/real/test_p", "tests/real/test_sampling.py", "tests/real/test_tools.py",
     ),
 }  # fmt: skip
 """Server → the files of those that ask it."""

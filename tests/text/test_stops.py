@@ -95,6 +95,7 @@ HARD = {
 }
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("stop_strings", HARD.values(), ids=HARD.keys())
 def test_four_long_stop_strings_cost_time_in_proportion_to_the_text(stop_strings: list[str]) -> None:
     """Quadratic time would take minutes here, and the test's time limit would end it."""
