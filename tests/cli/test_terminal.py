@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from completionist.cli.progress import byte_progress, percent_progress
-from completionist.cli.terminal import json_text, megabytes
+from completionist.cli.terminal import harmless, json_text, megabytes
 
 
 class Terminal(io.StringIO):
@@ -55,6 +55,11 @@ def test_on_a_terminal_work_is_in_percent() -> None:
         draw("engine: compiling", 40, 100)
     assert "engine: compiling" in terminal.getvalue()
     assert "40%" in terminal.getvalue()
+
+
+def test_a_model_cannot_command_the_terminal() -> None:
+    assert harmless("Grüße 👩‍👧\tto\nall") == "Grüße 👩‍👧\tto\nall"
+    assert harmless("\x1b]0;owned\x07 \x9b2J\r\x7f") == r"\x1b]0;owned\x07 \x9b2J\r\x7f"
 
 
 def test_sizes_and_json() -> None:

@@ -16,7 +16,7 @@ from completionist.cli.configure import read_settings
 from completionist.cli.fetching import fetch
 from completionist.cli.naming import behind
 from completionist.cli.options import Config, Json, Model
-from completionist.cli.terminal import json_text
+from completionist.cli.terminal import harmless, json_text
 from completionist.errors import APIError, OperatorError
 from completionist.loading import Loading, loading
 from completionist.types.messages import AssistantMessage, Message, SystemMessage, UserMessage
@@ -145,7 +145,7 @@ async def _answer(backend: ChatBackend, request: ChatRequest, *, is_shown: bool)
 
     def show(delta: Delta) -> None:
         if is_shown and isinstance(delta, Text):
-            typer.echo(delta.text, nl=False)
+            typer.echo(harmless(delta.text) if sys.stdout.isatty() else delta.text, nl=False)
 
     try:
         completion = await ask(backend, request, show)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def megabytes(n_bytes: int) -> str:
@@ -28,6 +31,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def printable(text: str) -> str:
     """Names that clients chose, for a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def harmless(text: str) -> str:
+    """What a model says, for a terminal: lines, tabs and all letters as they are, and what could command it escaped."""
+    return _CONTROLS.sub(lambda control: control[0].encode("unicode_escape").decode(), text)
 
 
 def moment(unix_s: int | None) -> str:
