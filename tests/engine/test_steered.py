@@ -27,6 +27,7 @@ from completionist.engine.base import (
 )
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
+from completionist.grammar.lark import json_value
 from tests.engine.asking import Answer, chat, has_work, prompt
 from tests.engine.test_memory import order, run
 
@@ -138,7 +139,7 @@ DEEP = {
     "soundings": {"type": "object", "properties": {f"depth_{i}": {"type": "integer"} for i in range(600)}},
 }
 """More optional properties than a row of the grammar may have, where no trial of its first characters comes to."""
-TOO_MUCH = "start: %json " + json.dumps({"type": "object", "properties": DEEP, "required": list(DEEP)})
+TOO_MUCH = "start: " + json_value({"type": "object", "properties": DEEP, "required": list(DEEP)})
 NOWHERE = 'start: "{" /[a-z]{4}/ X\nX: /a/ & /b/'
 
 

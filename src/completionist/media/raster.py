@@ -7,6 +7,7 @@ import PIL.ImageOps
 
 from completionist.media.frames import BadImage
 
+PIL.Image.MAX_IMAGE_PIXELS = None  # `fault_of` counts them, by the operator's limit
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 """Those of the API."""
 
