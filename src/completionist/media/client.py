@@ -39,8 +39,7 @@ def slices(data: Base64) -> Iterator[bytes]:
 
 
 class MediaWorker:
-    """Belongs to one event loop. `name`: of the kind of work, for logs; `deadline_s`: of
-    processor time for one question."""
+    """Belongs to one event loop. `name`: of the kind of work, for logs; `deadline_s`: of processor time for one question."""
 
     def __init__(
         self,
