@@ -49,7 +49,9 @@ def test_a_prompt_beside_decodes_lengthens_the_step_by_its_share() -> None:
     decoding = on_streams([200] * 15)
     for n_cells in (0, 1000, 2000, 3900):
         step_ms, decodes_ms = price_of_step([*decoding, sequence(15, n_prompt=4000, n_cells=n_cells)])
-        assert decodes_ms * (1 + PROMPT_SHARE) * 0.8 < step_ms < decodes_ms * (1 + PROMPT_SHARE) * 1.05
+        assert (
+            decodes_ms * (1 + PROMPT_SHARE) * 0.8 < step_ms < decodes_ms * (1 + PROMPT_SHARE) * 1.15
+        )  # the smallest chunk
 
 
 def test_a_prompt_beside_one_decode_goes_on_in_the_smallest_useful_chunks() -> None:
@@ -64,10 +66,10 @@ def test_a_chunk_is_as_long_as_makes_it_fast_where_that_is_near(monkeypatch: pyt
         calls = shapes([*on_streams([200] * n_decoding), sequence(99, n_prompt=n_prompt, n_cells=n_cells)])
         return calls[-1][0][1]
 
-    assert chunk(28, 1300, 500) == chunk(40, 1300, 500) == 64
-    assert chunk(28, 1300, 0) < 64
+    assert chunk(36, 1300, 500) == chunk(40, 1300, 500) == 64
+    assert chunk(36, 1300, 0) < 64
     assert chunk(15, 1300, 500) < 24
-    assert chunk(28, 560, 500) < 60
+    assert chunk(36, 560, 500) < 60
     assert chunk(80, 1300, 500) > 64
 
 
