@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from completionist.media.client import MediaWorker, slices
+from completionist.media.frames import Answer, Heard, HearSound, Seen, SeePicture
 from completionist.media.scratch import Scratch
-from completionist.types.parts import Pixels, Samples
+from completionist.types.parts import Base64, Pixels, Samples
 
 
 class Handover:
@@ -25,6 +28,23 @@ class Handover:
     def file(self) -> HandedFile:
         """A new one, which is not there yet."""
         return HandedFile(self)
+
+    async def written(
+        self, worker: MediaWorker, project: str, question: SeePicture | HearSound, file: HandedFile, data: Base64
+    ) -> Answer | None:
+        """The worker's answer to a question that names `file`, which is there only where the answer says that it is written."""
+
+        def payload() -> Iterator[bytes]:
+            file.make()
+            return slices(data)
+
+        answer = None
+        try:
+            answer = await worker.ask(project, question, payload)
+        finally:
+            if not isinstance(answer, Seen | Heard):
+                await asyncio.to_thread(file.drop)
+        return answer
 
     def open(self) -> None:
         """Let the directory be there. Blocks; from any thread. Raises `OSError`."""

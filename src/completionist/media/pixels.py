@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 from completionist.chat.pictures import BadPicture
 from completionist.errors import ServerError
-from completionist.media.client import MediaWorker, slices
+from completionist.media.client import MediaWorker
 from completionist.media.frames import BadImage, Refused, Seen, SeePicture
 from completionist.media.handover import Handover
 from completionist.settings import ImageSettings
@@ -39,18 +37,7 @@ class WorkerDecoder:
             max_pixels=self._settings.max_pixels,
             path=str(file.path),
         )
-
-        def payload() -> Iterator[bytes]:
-            file.make()
-            return slices(data)
-
-        answer = None
-        try:
-            answer = await self.worker.ask(project, question, payload)
-        finally:
-            if not isinstance(answer, Seen):
-                await asyncio.to_thread(file.drop)
-        match answer:
+        match answer := await self._handover.written(self.worker, project, question, file, data):
             case Seen():
                 return Pixels(path=str(file.path), width=answer.width, height=answer.height)
             case BadImage():

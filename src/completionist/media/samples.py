@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Literal
 
 from completionist.chat.hearing import Unintelligible
 from completionist.errors import ServerError
-from completionist.media.client import MediaWorker, slices
+from completionist.media.client import MediaWorker
 from completionist.media.frames import Heard, HearSound, Refused
 from completionist.media.handover import Handover
 from completionist.settings import HearingSettings
@@ -40,18 +38,7 @@ class WorkerSoundDecoder:
             max_s=max_s,
             path=str(file.path),
         )
-
-        def payload() -> Iterator[bytes]:
-            file.make()
-            return slices(data)
-
-        answer = None
-        try:
-            answer = await self.worker.ask(project, question, payload)
-        finally:
-            if not isinstance(answer, Heard):
-                await asyncio.to_thread(file.drop)
-        match answer:
+        match answer := await self._handover.written(self.worker, project, question, file, data):
             case Heard():
                 return Samples(path=str(file.path), n_samples=answer.n_samples)
             case Refused():
