@@ -13,6 +13,7 @@ from completionist.engine.base import Sampling
 
 _BLOCK = 256
 _SORTED_AT_ONCE = 512
+_FEW = 256
 _LOWEST_TEMPERATURE = 1e-4  # below it a gap of 0.01 is a factor of e**100, and 1 / temperature could overflow
 
 Row = NDArray[np.float32]
@@ -75,16 +76,17 @@ def _draw_above(weights: Row, threshold: float, u: float) -> int:
 def nucleus_threshold(weights: Row, top_p: float) -> float:
     """The largest weight t such that the tokens of weight >= t hold at least `top_p` of the whole.
 
-    Tokens below (1 - top_p) / n of the whole can never be needed, which leaves few; those are halved around their mean
-    until a sort is cheap.
+    The few heavy tokens are looked at first, then all that can be needed; those are halved around their mean until a sort is
+    cheap. (`compress` is four times as fast as an index of booleans.)
     """
     total = float(weights.sum())
     target = top_p * total
-    candidates = weights[weights >= (1 - top_p) * total / len(weights)]
+    candidates = _heavy(weights, total, target)
     above = 0.0  # weight of the tokens known to be in
     while len(candidates) > _SORTED_AT_ONCE:
         pivot = candidates.mean()
-        upper = candidates[candidates > pivot]
+        is_upper = candidates > pivot
+        upper = candidates.compress(is_upper)
         mass = float(upper.sum())
         if len(upper) in (0, len(candidates)):  # all but equal: the mean does not part them
             break
@@ -92,8 +94,18 @@ def nucleus_threshold(weights: Row, top_p: float) -> float:
             candidates = upper
         else:
             above += mass
-            candidates = candidates[candidates <= pivot]
+            candidates = candidates.compress(~is_upper)
     ordered = np.sort(candidates)[::-1]
     reached = above + ordered.cumsum(dtype=np.float64)
     position = int(np.searchsorted(reached, target, side="left"))
     return float(ordered[min(position, len(ordered) - 1)])
+
+
+def _heavy(weights: Row, total: float, target: float) -> Row:
+    """Weights, in order, among which the threshold is: as few as one look can find. What is lighter than an n-th of the part
+    beyond the target, of n tokens, can never be needed."""
+    spare = total - target
+    heavy = weights.compress(weights >= spare / _FEW)
+    if float(heavy.sum()) >= target:
+        return heavy
+    return weights.compress(weights >= spare / len(weights))
