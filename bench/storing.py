@@ -22,6 +22,7 @@ from completionist import ids
 from completionist.app import open_media, wire
 from completionist.chat.service import ChatService
 from completionist.engine.base import Prompt
+from completionist.engine.launch import Beside
 from completionist.engine.scripted import CARD, Move, ScriptedEngine
 from completionist.local.backend import LocalBackend
 from completionist.metrics import Metrics
@@ -65,7 +66,7 @@ async def _service(url: str) -> AsyncIterator[ChatService]:
     await store.start()
     await backend.start()
 
-    async def start() -> Running:
+    async def start(_: Beside) -> Running:
         return Running(backend=backend, engine=engine, close=backend.close)
 
     model = Model(

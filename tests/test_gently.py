@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from completionist.gently import NICENESS, ON_ONE_PROCESSOR
+from completionist.gently import BESIDE_ANSWERS, NICENESS, NICENESS_BESIDE_ANSWERS, ON_ONE_PROCESSOR
 
 _ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _WORKER = """
@@ -27,13 +27,19 @@ _WORKER = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
-@pytest.mark.parametrize(("options", "n_processors"), [((), len(_ALL)), ((ON_ONE_PROCESSOR,), 1)])
-def test_only_the_start_is_held_back(tmp_path: Path, options: tuple[str, ...], n_processors: int) -> None:
+@pytest.mark.parametrize(
+    ("options", "held_back"),
+    [
+        ((), (NICENESS, len(_ALL))),
+        ((ON_ONE_PROCESSOR,), (NICENESS, 1)),
+        ((ON_ONE_PROCESSOR, BESIDE_ANSWERS), (NICENESS_BESIDE_ANSWERS, 1)),
+    ],
+)
+def test_only_the_start_is_held_back(tmp_path: Path, options: tuple[str, ...], held_back: tuple[int, int]) -> None:
     (tmp_path / "some_worker.py").write_text(textwrap.dedent(_WORKER))
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-m", "completionist.gently", *options, "some_worker", str(theirs.fileno())]
         subprocess.run(command, pass_fds=(theirs.fileno(),), cwd=tmp_path, check=True, timeout=30)
-        held_back = (NICENESS, n_processors)
         assert ours.recv(100).decode() == repr([held_back, held_back, held_back, (usual, len(_ALL))])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from completionist import ids
 from completionist.chat.profiles import PROFILES, Profile
 from completionist.engine.base import TokenEngine
 from completionist.engine.client import EngineClient
-from completionist.engine.launch import Launch, Spawned
+from completionist.engine.launch import Beside, Launch, Spawned
 from completionist.engine.llama.launch import launch
 from completionist.engine.scripted import CARD, Script, ScriptedEngine
 from completionist.loading import Loading
@@ -106,7 +107,7 @@ class Stock:
             keep_alive_s=self._keep_alive_s(file.name, said),
             directory=str(file.path.parent),
             need_bytes=self._needs_bytes[version],
-            start=lambda: self._start(file, said),
+            start=partial(self._start, file, said),
         )
 
     def _keep_alive_s(self, name: str, said: ServedSettings) -> float:
@@ -114,7 +115,7 @@ class Stock:
         chosen = usual if said.keep_alive_s is None else said.keep_alive_s
         return math.inf if chosen == "forever" else chosen
 
-    async def _start(self, file: ModelFile, said: ServedSettings) -> Running:
+    async def _start(self, file: ModelFile, said: ServedSettings, beside: Beside) -> Running:
         if self._first is not None and file.name == self._first.file.name:
             return await started(self._first.launch, said, self._workers.pop() if self._workers else None)
         await asyncio.to_thread(check_gguf, file.path)  # its words are plainer than the library's
@@ -125,7 +126,7 @@ class Stock:
             self._settings.engine,
             projector_path=file.projector_path,
             cache_dir=self._settings.models.cache_dir,
-            beside_others=True,
+            beside=beside,
         )
         return await started(how, said)
 
@@ -164,7 +165,7 @@ def scripted(settings: Settings, script: Script) -> Callable[[], Found]:
     """What `Stock.scan` is to model files, of a script that plays the model."""
     said, aliases, created = settings.served_as(CARD.name), Aliases(settings), ids.now_s()
 
-    async def start() -> Running:
+    async def start(_: Beside) -> Running:
         engine = ScriptedEngine(script, queue_requests=settings.engine.queue_requests, step_s=_SCRIPTED_STEP_S)
         return await running(engine, said)
 

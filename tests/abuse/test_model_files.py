@@ -58,7 +58,7 @@ def test_a_file_that_was_cut_is_refused_before_a_worker_starts(tiny: Path, tmp_p
     settings = Settings(served={"cut": ServedSettings(model=str(path))}, models=ModelSettings(cache_dir=tmp_path))
     model = next(model for model in Stock(settings, None).scan().models if model.name == "cut")
     with pytest.raises(BrokenModelFile, match="cut short"):
-        asyncio.run(as_coroutine(model.start()))
+        asyncio.run(as_coroutine(model.start("nothing")))
 
 
 async def as_coroutine(starting: Awaitable[object]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from completionist.engine.base import GrammarSpec
 from completionist.engine.client import EngineClient
+from completionist.engine.launch import Beside
 from completionist.engine.llama.launch import launch, openmp_environment
 from completionist.engine.llama.quota import are_all
 from completionist.settings import EngineSettings
@@ -28,13 +29,11 @@ def test_threads_are_bound_where_there_are_as_many_as_processors() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("beside_others", [False, True])
-def test_each_thread_of_a_step_has_a_processor_and_the_others_have_all(
-    short_model_path: Path, beside_others: bool
-) -> None:
+@pytest.mark.parametrize("beside", ["nothing", "models", "answers"])
+def test_each_thread_of_a_step_has_a_processor_and_the_others_have_all(short_model_path: Path, beside: Beside) -> None:
     async def scenario() -> list[set[int]]:
         settings = EngineSettings(threads=len(ALL), streams=2, context_tokens=256)
-        engine = EngineClient(launch(short_model_path, "short", settings, beside_others=beside_others))
+        engine = EngineClient(launch(short_model_path, "short", settings, beside=beside))
         await engine.start()
         try:
             held = GrammarSpec('start: "yes" | "no"', has_client_rules=True)

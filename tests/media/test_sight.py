@@ -18,6 +18,7 @@ import PIL.Image
 import pytest
 
 from completionist.engine.client import EngineClient
+from completionist.engine.launch import Beside
 from completionist.engine.llama.launch import launch
 from completionist.local.template import FALLBACK
 from completionist.models.installed import LOCAL_PUBLISHER, ModelFile
@@ -67,7 +68,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def seeing(file: ModelFile) -> Model:
     settings = EngineSettings(threads=1, streams=4, context_tokens=CONTEXT_TOKENS)
 
-    async def start() -> Running:
+    async def start(_: Beside) -> Running:
         how = await asyncio.to_thread(launch, file.path, file.name, settings, projector_path=file.projector_path)
         engine = EngineClient(how)
         await engine.start()

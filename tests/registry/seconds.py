@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from completionist.engine.launch import Beside
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.errors import OperatorError
 from completionist.registry.model import Model, Running
@@ -34,6 +35,8 @@ class Second:
         self.may_load.set()
         self.n_loads = 0
         """Begun."""
+        self.beside: list[Beside] = []
+        """What the server did at the beginning of each."""
         self.engine: ScriptedEngine
         self._script = script
 
@@ -48,8 +51,9 @@ class Second:
             start=self._start,
         )
 
-    async def _start(self) -> Running:
+    async def _start(self, beside: Beside) -> Running:
         self.n_loads += 1
+        self.beside.append(beside)
         await asyncio.to_thread(self.may_load.wait, 60)
         if self.reason is not None:
             raise OperatorError(self.reason)

@@ -65,6 +65,34 @@ def test_first_requests_wait_for_one_load(serve: Serve, client_of: Clients) -> N
     assert server.metric("engine_ready", model_name="second") == 1
 
 
+@pytest.mark.parametrize("reason", [None, "no memory"])
+def test_other_models_rest_between_their_steps_while_one_is_loaded(
+    serve: Serve, client_of: Clients, monkeypatch: pytest.MonkeyPatch, reason: str | None
+) -> None:
+    second = Second()
+    second.reason = reason
+    second.may_load.clear()
+    server = serve(others=those_here(second))
+    told: list[bool] = []
+    monkeypatch.setattr(server.engine, "rest", lambda *, is_wanted: told.append(is_wanted))
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask, client_of(server), model="second")
+        eventually(lambda: told == [True])
+        second.may_load.set()
+        assert isinstance(asking.exception(), openai.APIError if reason else type(None))
+    assert told == [True, False]
+
+
+def test_a_load_knows_whether_anybody_is_being_answered(serve: Serve, client_of: Clients) -> None:
+    second = Second(keep_alive_s=0)
+    server = serve(held, others=those_here(second))
+    ask(client_of(server), model="second")
+    eventually(lambda: "second" not in states(server))
+    with a_stream_under_way(server, MODEL):
+        ask(client_of(server), model="second")
+    assert second.beside == ["models", "answers"]
+
+
 def test_an_idle_model_is_let_go_of_and_comes_back(serve: Serve, client_of: Clients) -> None:
     second = Second(keep_alive_s=0)
     server = serve(others=those_here(second))

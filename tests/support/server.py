@@ -24,6 +24,7 @@ from completionist.chat.hearing import Listener
 from completionist.chat.pictures import PictureReader, PictureSource
 from completionist.chat.speech import Speaker
 from completionist.engine.base import ModelCard, TokenEngine
+from completionist.engine.launch import Beside
 from completionist.engine.scripted import CARD, Script, ScriptedEngine, friendly
 from completionist.local.backend import LocalBackend
 from completionist.log import emit, logging_to
@@ -184,7 +185,7 @@ class RunningServer:
     def _scan(
         self, settings: Settings, backend: ChatBackend, others: Callable[[], Sequence[Model]]
     ) -> Callable[[], Found]:
-        async def start() -> Running:
+        async def start(_: Beside) -> Running:
             return Running(backend=backend, engine=self.engine, close=close)
 
         async def close() -> None:

@@ -13,7 +13,7 @@ import itertools
 import logging
 
 from completionist.engine.base import Failed, ModelCard, Prompt, WorkerLost
-from completionist.engine.frames import Cancel, Ready, Stats, Step, Stop, Submit
+from completionist.engine.frames import Cancel, Ready, Rest, Stats, Step, Stop, Submit
 from completionist.engine.launch import Launch, Spawned, spawn
 from completionist.engine.mailbox import Mailbox
 from completionist.engine.process import WorkerProcess
@@ -95,6 +95,11 @@ class EngineClient:
             self._mailboxes[request_id] = mailbox
             self._worker.send(Submit(request_id, prompt))
         return mailbox
+
+    def rest(self, *, is_wanted: bool) -> None:
+        """Let another model be loaded beside this one's steps, or no longer."""
+        if self._worker is not None and self._worker.is_ready:
+            self._worker.send(Rest(is_wanted))
 
     async def close(self) -> None:
         """Stop the worker; requests under way end in `WorkerLost`."""

@@ -63,7 +63,13 @@ class Ping(msgspec.Struct, frozen=True, tag="ping", array_like=True):
     """Asks an idle worker for a `Step`; a busy one sends them anyway."""
 
 
-Command = Submit | Stop | Cancel | Ping
+class Rest(msgspec.Struct, frozen=True, tag="rest", array_like=True):
+    """Leave time between the steps to a model that is loaded beside this one, or no longer."""
+
+    is_wanted: bool
+
+
+Command = Submit | Stop | Cancel | Ping | Rest
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

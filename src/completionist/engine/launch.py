@@ -6,10 +6,14 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from completionist.engine.frames import LoadModel, frame
+
+Beside = Literal["nothing", "models", "answers"]
+"""What is disturbed where a worker is started: nothing, models that may be asked any time, or answers that are under way."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -175,6 +175,9 @@ class ScriptedEngine:
             self._loop = asyncio.get_running_loop().create_task(self._run())
         return request.mailbox
 
+    def rest(self, *, is_wanted: bool) -> None:
+        """Its steps take nobody's time."""
+
     async def close(self) -> None:
         """Ends what is under way."""
         self._crash(Crash(restart_s=math.inf))

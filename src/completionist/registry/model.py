@@ -9,6 +9,7 @@ import msgspec
 
 from completionist.chat.deltas import ChatBackend
 from completionist.chat.profiles import OPEN, Profile
+from completionist.engine.launch import Beside
 from completionist.metrics import HasLoad
 
 
@@ -18,6 +19,10 @@ class RunningEngine(HasLoad, Protocol):
     @property
     def pid(self) -> int | None:
         """The process that holds the model; None where there is none."""
+        ...
+
+    def rest(self, *, is_wanted: bool) -> None:
+        """Leave time between its steps to a model that is loaded beside it, or no longer."""
         ...
 
 
@@ -46,5 +51,5 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Where its file is, which is no client's business."""
     need_bytes: int = 0
     """The least memory that it can be loaded into, as far as that is known beforehand."""
-    start: Callable[[], Awaitable[Running]]
-    """Load it. Raises `OperatorError` or `OSError`, whose text is for the operator."""
+    start: Callable[[Beside], Awaitable[Running]]
+    """Load it beside what others do. Raises `OperatorError` or `OSError`, whose text is for the operator."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 
@@ -18,11 +18,12 @@ from completionist.chat.deltas import ChatBackend
 from completionist.chat.loaded import Loaded
 from completionist.chat.service import Served
 from completionist.engine.base import ModelCard
+from completionist.engine.launch import Beside
 from completionist.errors import ModelHasNoRoom, ModelNotFound
 from completionist.log import emit
 from completionist.metrics import Metrics
 from completionist.registry.aliases import Alias
-from completionist.registry.model import Model, Running
+from completionist.registry.model import Model, Running, RunningEngine
 from completionist.registry.names import served
 from completionist.registry.slot import Reason, Slot
 
@@ -154,7 +155,8 @@ class Registry:
             await self._make_room(model)
             began_s = asyncio.get_running_loop().time()
             try:
-                running = await model.start()
+                with _resting([one.engine for one in self._running()]) as beside:
+                    running = await model.start(beside)
             except BaseException:
                 self._metrics.model_loads.labels(model.name, "failed").inc()
                 raise
@@ -185,6 +187,18 @@ class Registry:
 
     def _running(self) -> list[Running]:
         return [slot.running for slot in self._slots.values() if slot.running is not None]
+
+
+@contextmanager
+def _resting(engines: Sequence[RunningEngine]) -> Iterator[Beside]:
+    """They leave time to what is loaded meanwhile."""
+    for engine in engines:
+        engine.rest(is_wanted=True)
+    try:
+        yield "answers" if any(engine.stats.running for engine in engines) else "models"
+    finally:
+        for engine in engines:
+            engine.rest(is_wanted=False)
 
 
 def _usefulness(slot: Slot) -> tuple[float, int, float]:

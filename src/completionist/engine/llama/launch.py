@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from completionist.cache import cache_directory
 from completionist.engine.frames import LoadModel
-from completionist.engine.launch import Launch
+from completionist.engine.launch import Beside, Launch
 from completionist.engine.llama.costs import kept
 from completionist.engine.llama.library import Library, find_library
 from completionist.engine.llama.quota import are_all, processors
-from completionist.gently import ON_ONE_PROCESSOR
+from completionist.gently import BESIDE_ANSWERS, ON_ONE_PROCESSOR
 from completionist.settings import EngineSettings
 
 _WORKER = "completionist.engine.llama.worker"
@@ -28,16 +29,16 @@ def launch(
     *,
     projector_path: Path | None = None,
     cache_dir: Path | None = None,
-    beside_others: bool = False,
+    beside: Beside = "nothing",
 ) -> Launch:
     """How to start a worker for the GGUF file at `model_path`, known to clients as `name`. Raises `LibraryMissing`.
 
-    `projector_path`: what lets it see. `beside_others`: other models answer meanwhile.
+    `projector_path`: what lets it see. `beside`: what else goes on in this server.
     """
     library = find_library(settings.library, cache_dir=cache_dir)
     threads = settings.threads or usual_threads(model_path, library, cache_directory(cache_dir))
     return Launch(
-        command=(sys.executable, "-P", "-m", *(_gently(threads) if beside_others else ()), _WORKER),
+        command=(sys.executable, "-P", "-m", *_manner(threads, beside), _WORKER),
         environment={**openmp_environment(threads), "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
         load=LoadModel(
             model_path=str(model_path),
@@ -59,9 +60,15 @@ def launch(
     )
 
 
-def _gently(threads: int) -> tuple[str, ...]:
-    """The other models' steps have so many threads too."""
-    return ("completionist.gently", ON_ONE_PROCESSOR) if are_all(threads) else ("completionist.gently",)
+def _manner(threads: int, beside: Beside) -> Iterator[str]:
+    """What the worker is started with. The other models' steps have so many threads too."""
+    if beside == "nothing":
+        return
+    yield "completionist.gently"
+    if are_all(threads):
+        yield ON_ONE_PROCESSOR
+        if beside == "answers":
+            yield BESIDE_ANSWERS
 
 
 def openmp_environment(threads: int) -> dict[str, str]:

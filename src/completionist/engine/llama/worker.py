@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
@@ -31,6 +32,7 @@ from completionist.engine.frames import (
     Ping,
     Ready,
     Report,
+    Rest,
     Splitter,
     Step,
     Stop,
@@ -41,6 +43,7 @@ from completionist.engine.llama.capi import LibraryRefused, print_last_words
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.model import ModelRefused
+from completionist.engine.llama.quota import are_all
 from completionist.engine.llama.runner import ContextRefused
 
 _PR_SET_PDEATHSIG = 1
@@ -48,6 +51,9 @@ _RECEIVE_BYTES = 1 << 18
 _SWITCH_INTERVAL_S = 0.0005
 """How long the thread that steps waits for the interpreter while another one prepares a request; Python's own 5 ms are as
 long as a tenth of a step, and a step waits several times."""
+_REST_SHARE = 0.12
+"""Of a step's time. More makes a load shorter and each step longer; less leaves a load to the scheduler, whose time slices make
+some steps half as long again."""
 
 
 class SupervisorGone(Exception):
@@ -122,20 +128,34 @@ class LastWords:
             print_last_words(reason)
 
 
-def serve(channel: Channel, engine: Engine) -> None:
-    """Drain commands, step, report; for ever."""
+class Rests:
+    """Time behind each step for what is loaded beside, where the steps take all processors: else that has the others."""
+
+    def __init__(self, threads: int) -> None:
+        self._share = _REST_SHARE if are_all(threads) else 0.0
+        self.are_wanted = False
+
+    def after(self, step_s: float) -> None:
+        if self.are_wanted:
+            time.sleep(self._share * step_s)
+
+
+def serve(channel: Channel, engine: Engine, rests: Rests) -> None:
+    """Drain commands, step, report, rest; for ever."""
     engine.rouse_by(channel.wake)
     while True:
         for command in channel.commands(block=engine.must_wait):
-            obey(engine, command)
+            obey(engine, rests, command)
+        began_s = time.perf_counter()
         if not engine.must_wait:
             engine.step()
         else:
             engine.tidy()
         channel.send(Step(engine.take_events(), engine.stats()))
+        rests.after(time.perf_counter() - began_s)
 
 
-def obey(engine: Engine, command: Command) -> None:
+def obey(engine: Engine, rests: Rests, command: Command) -> None:
     match command:
         case Submit():
             engine.submit(command.id, command.prompt)
@@ -143,6 +163,8 @@ def obey(engine: Engine, command: Command) -> None:
             engine.stop(command.id, command.index)
         case Cancel():
             engine.cancel(command.id)
+        case Rest():
+            rests.are_wanted = command.is_wanted
         case Ping():
             pass  # the report that follows every round is the answer
 
@@ -150,23 +172,27 @@ def obey(engine: Engine, command: Command) -> None:
 def prepared(connection: socket.socket) -> Callable[[], None]:
     """Load the model that the first command names. Returns what is to be done from then on, on the main thread; it does not
     return."""
-    channel, engine = Channel(connection), None
+    channel, life = Channel(connection), _nothing
     with contextlib.suppress(SupervisorGone):
-        engine = _loaded(channel)
-    return partial(_live, channel, engine)
+        order = channel.receive_load()
+        if engine := _loaded(channel, order):
+            life = partial(serve, channel, engine, Rests(order.threads))
+    return partial(_live, life)
 
 
-def _live(channel: Channel, engine: Engine | None) -> NoReturn:
+def _live(life: Callable[[], None]) -> NoReturn:
     die_with_parent()
     with contextlib.suppress(SupervisorGone):
-        if engine is not None:
-            serve(channel, engine)
+        life()
     leave()
 
 
-def _loaded(channel: Channel) -> Engine | None:
+def _nothing() -> None:
+    """The life of a worker that has loaded no model."""
+
+
+def _loaded(channel: Channel, order: LoadModel) -> Engine | None:
     """Carry out the order to load and report; None where it failed. Raises `SupervisorGone`."""
-    order = channel.receive_load()
     last_words = LastWords(channel, order.model_path)
     try:
         engine, card = load(order, last_words.say)
