@@ -67,6 +67,33 @@ def test_a_schema_is_read_by_the_model_too() -> None:
     assert system == "Answer with a JSON object: tide."
 
 
+def test_of_a_schema_the_model_reads_nothing_that_the_grammar_alone_needs() -> None:
+    kind = {"type": "object", "properties": {"required": {"type": "null"}}, "required": ["required"]}
+    of_some = {
+        "type": "object",
+        "properties": {"a": {"type": "null"}, "b": {"const": {"required": []}}},
+        "required": ["b"],
+    }
+    strict = {"additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"kind": {"anyOf": [kind | strict, {"$ref": "#/$defs/some"}]}, "all": {"items": kind}},
+        "required": ["all", "kind"],
+        "$defs": {"some": of_some | strict},
+        **strict,
+    }
+    sent = {"name": "tide", "schema": schema}
+    ((_, system), _) = shown(USER, response_format={"type": "json_schema", "json_schema": sent})
+    assert system is not None
+    read_kind = {"type": "object", "properties": {"required": {"type": "null"}}}
+    assert json.loads(system.split("\n", 1)[1]) == {
+        "type": "object",
+        "properties": {"kind": {"anyOf": [read_kind, {"$ref": "#/$defs/some"}]}, "all": {"items": read_kind}},
+        "$defs": {"some": of_some},
+    }
+    assert schema["required"] == ["all", "kind"]
+
+
 @pytest.mark.parametrize(
     ("sent", "cap", "limit"), [(None, None, None), (None, 9, 9), (5, None, 5), (5, 9, 5), (50, 9, 9)]
 )
