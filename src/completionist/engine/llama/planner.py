@@ -6,8 +6,10 @@ The library evaluates a batch in runs of consecutive stream ids, and every row o
 it. So the rows of a step are cut into intervals of ids such that the sum of what calls and cells cost is least.
 
 A prompt beside decodes may lengthen the step by a share of what these take, by the same costs: its chunks shrink while
-its context grows. Every prompt under way brings that allowance. The one that got its stream first is sure of its own, the
-rest goes to whichever is nearest to its first token: short prompts do not queue behind a long one, and it does not starve.
+its context grows. Where few decodes wait for a chunk it may be larger. Every prompt under way brings that allowance. The one
+that got its stream first is sure of its own, so that it does not starve. The rest goes to whose account has the fewest streams,
+so that a key that floods keeps nobody waiting, and then to whichever is nearest to its first token: short prompts do not queue
+behind a long one.
 
 A chunk has a call of its own: the library would cut a mixed batch into the same evaluations. It ends where an inset begins
 or ends, and an inset whose rows see each other both ways is one chunk.
@@ -16,6 +18,7 @@ or ends, and an inset whose rows see each other both ways is one chunk.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
@@ -28,6 +31,9 @@ PROMPT_SHARE = 1.0
 machine 1.3 made it 2.7 times, and the prompt took 1.6 times as long as alone."""
 MAX_PROMPT_SHARE = 8.0
 """What all prompts together may add."""
+STALL_ROWS = 256
+"""What a chunk may make the decodes wait for, all of them together, in rows that attend to nothing: beside a few decodes their
+share alone would be a chunk of 8 rows, which cost up to twice as much each."""
 MIN_CHUNK_TOKENS = 8
 """The kernels compute blocks of rows: fewer would cost the same."""
 RUN_BESIDE_DECODES_TOKENS = 32
@@ -74,6 +80,8 @@ def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int) ->
         decoding = [sequence for sequence in holders if sequence.is_decoding]
         calls += [[Span(one, lengths[one]) for one in interval] for interval in classes(decoding, costs)]
     prefilling = [sequence for holders in pools for sequence in holders if not sequence.is_decoding]
+    crowds = Counter(sequence.request.account for holders in pools for sequence in holders)
+    prefilling.sort(key=lambda sequence: (crowds[sequence.request.account], *_nearness(sequence)))
     return calls + _chunks(prefilling, costs, _prompt_ms(len(prefilling), calls, costs), max_call_tokens)
 
 
@@ -82,7 +90,8 @@ def _prompt_ms(n_prompts: int, decodes: list[Call], costs: Costs) -> float:
     if not decodes:
         return math.inf
     decodes_ms = sum(map(partial(_call_ms, costs), decodes))
-    return decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * n_prompts)
+    stall_ms = STALL_ROWS * costs.row_ms / sum(map(len, decodes))
+    return max(stall_ms, decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * n_prompts))
 
 
 def _call_ms(costs: Costs, call: Call) -> float:
@@ -135,24 +144,25 @@ def _last_intervals(
 
 
 def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_tokens: int) -> list[Call]:
-    """Prompt chunks within `budget_ms` and `max_tokens`; the prompt that got its stream first always has one."""
+    """Prompt chunks within `budget_ms` and `max_tokens`, best first; the prompt that got its stream first always has one."""
     if not prefilling:
         return []
-    first, *others = sorted(prefilling, key=_age)
+    first = min(prefilling, key=_age)
     n_least = min(first.n_in_call, MIN_CHUNK_TOKENS)
-    n_first = max(n_least, _rows(first, costs, budget_ms / len(prefilling), max_tokens // len(prefilling)))
+    n_sure = max(n_least, _rows(first, costs, budget_ms / len(prefilling), max_tokens // len(prefilling)))
+    left_ms, left_tokens = budget_ms - _chunk_ms(first, n_sure, costs), max_tokens - n_sure
     calls = []
-    for sequence in sorted(others, key=_nearness):
-        left_ms, left_tokens = budget_ms - _chunk_ms(first, n_first, costs), max_tokens - n_first
+    for sequence in prefilling:
+        if sequence is first:
+            left_ms, left_tokens = left_ms + _chunk_ms(first, n_sure, costs), left_tokens + n_sure
         n_tokens = _rows(sequence, costs, left_ms, left_tokens)
+        if sequence is first:
+            n_tokens = first.n_in_call if _is_whole(first) else max(n_sure, n_tokens)
         if n_tokens:
             calls.append([Span(sequence, n_tokens)])
-            budget_ms -= _chunk_ms(sequence, n_tokens, costs)
-            max_tokens -= n_tokens
-    n_first = max(n_first, _rows(first, costs, budget_ms, max_tokens))
-    if _is_whole(first):
-        n_first = first.n_in_call
-    return [[Span(first, n_first)], *calls]
+            left_ms -= _chunk_ms(sequence, n_tokens, costs)
+            left_tokens -= n_tokens
+    return calls
 
 
 def _rows(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -> int:
