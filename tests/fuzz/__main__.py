@@ -28,6 +28,7 @@ _TIMES = 5
 _STREAMS = 16
 _SIZES = {"COMPLETIONIST_ENGINE__STREAMS": str(_STREAMS), "COMPLETIONIST_ENGINE__CONTEXT_TOKENS": "512"}
 _LEAST_OWN = 0.5
+_SAID_EVERY = 1000
 _NOTHING_FAILED = (0, 5)
 """What pytest ends with where all tests passed, or where there was none."""
 
@@ -91,7 +92,12 @@ def _round(seed: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
 def _bleed(n_requests: int) -> int:
     with tempfile.TemporaryDirectory() as name, running_model(Path(name) / "log", sizes=_SIZES) as url:
         began_s, seed = time.monotonic(), random.SystemRandom().randrange(2**32)
-        done = bleed(url, DEFAULT_MODEL, n_requests=n_requests, at_once=2 * _STREAMS, seed=seed)
+
+        def begins(number: int) -> None:
+            if number and number % _SAID_EVERY == 0:
+                _say(f"nonces: request {number:,} of {n_requests:,} after {time.monotonic() - began_s:.0f} s")
+
+        done = bleed(url, DEFAULT_MODEL, n_requests=n_requests, at_once=2 * _STREAMS, seed=seed, begins=begins)
     _say(
         f"nonces: seed {seed}, {done.n_requests:,} requests in {time.monotonic() - began_s:.0f} s, "
         f"{done.n_own:,} repeat their own, "

@@ -11,7 +11,7 @@ import json
 import random
 import re
 import string
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
 import openai
@@ -32,13 +32,24 @@ class Bled(NamedTuple):
     broken: Sequence[str]
 
 
-def bleed(base_url: str, model: str, *, n_requests: int, at_once: int, seed: int = 0) -> Bled:
-    """Ask so many, so many at a time: plain and streamed, of several choices, with probabilities, stored, shaped."""
-    return asyncio.run(_bleed(base_url, model, n_requests, at_once, random.Random(seed)))  # noqa: S311 (a repeatable run)
+def bleed(
+    base_url: str,
+    model: str,
+    *,
+    n_requests: int,
+    at_once: int,
+    seed: int = 0,
+    begins: Callable[[int], None] = lambda _: None,
+) -> Bled:
+    """Ask so many, so many at a time: plain and streamed, of several choices, with probabilities, stored, shaped.
+
+    `begins` is told the number of each request.
+    """
+    nonces = _nonces(n_requests, random.Random(seed))  # noqa: S311 (a repeatable run)
+    return asyncio.run(_bleed(base_url, model, nonces, at_once, begins))
 
 
-async def _bleed(base_url: str, model: str, n_requests: int, at_once: int, source: random.Random) -> Bled:
-    nonces = _nonces(n_requests, source)
+async def _bleed(base_url: str, model: str, nonces: list[str], at_once: int, begins: Callable[[int], None]) -> Bled:
     known = frozenset(nonces)
     n_own, foreign, broken = 0, list[str](), list[str]()
     todo = iter(enumerate(nonces))
@@ -46,6 +57,7 @@ async def _bleed(base_url: str, model: str, n_requests: int, at_once: int, sourc
     async def ask() -> None:
         nonlocal n_own
         for number, nonce in todo:
+            begins(number)
             try:
                 answers = [text async for text in _answers(client, model, nonce, number)]
             except openai.APIError as error:
@@ -57,7 +69,7 @@ async def _bleed(base_url: str, model: str, n_requests: int, at_once: int, sourc
 
     async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=8, timeout=120) as client:
         await asyncio.gather(*(ask() for _ in range(at_once)))
-    return Bled(n_requests, n_own, foreign, broken)
+    return Bled(len(nonces), n_own, foreign, broken)
 
 
 def _nonces(n: int, source: random.Random) -> list[str]:
