@@ -31,7 +31,7 @@ PROMPT_SHARE = 1.0
 machine 1.3 made it 2.7 times, and the prompt took 1.6 times as long as alone."""
 MAX_PROMPT_SHARE = 8.0
 """What all prompts together may add."""
-STALL_ROWS = 256
+STALL_ROWS = 128
 """What a chunk may make the decodes wait for, all of them together, in rows that attend to nothing: beside a few decodes their
 share alone would be a chunk of 8 rows, which cost up to twice as much each."""
 MIN_CHUNK_TOKENS = 8
