@@ -71,6 +71,7 @@ OUTSIDE: dict[str, tuple[dict[str, Any], str]] = {
     "keyword": (closed(a={"type": "string", "minLength": 1}), "In context=('properties', 'a'), 'minLength' is not"),
     "open": ({"type": "object", "properties": {}}, "In context=(), 'additionalProperties' is required"),
     "optional": ({**closed(a={"type": "integer"}), "required": []}, "Missing 'a'."),
+    "no names": ({**closed(a={"type": "integer"}), "required": [{}]}, "'required' must be an array of strings."),
     "circle": ({**closed(a={"$ref": "#/$defs/a"}), "$defs": {"a": {"$ref": "#/$defs/a"}}}, "reference can only point"),
     "control token": (closed(**{"<|im_end|>": {"type": "frob"}}), "In context=('properties', '<|im_end|>')"),
 }

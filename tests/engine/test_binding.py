@@ -29,7 +29,7 @@ def test_threads_are_bound_where_there_are_as_many_as_processors() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("beside", ["nothing", "models", "answers"])
+@pytest.mark.parametrize("beside", ["nothing", "models"])
 def test_each_thread_of_a_step_has_a_processor_and_the_others_have_all(short_model_path: Path, beside: Beside) -> None:
     async def scenario() -> list[set[int]]:
         settings = EngineSettings(threads=len(ALL), streams=2, context_tokens=256)

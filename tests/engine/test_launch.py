@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from completionist.engine.launch import Beside
+from completionist.engine.llama.launch import launch
+from completionist.engine.llama.quota import are_all, processors
+from completionist.gently import BESIDE_ANSWERS, ON_ONE_PROCESSOR
 from completionist.loading import loading
 from completionist.models.installed import ModelFile
-from completionist.settings import Settings
+from completionist.settings import EngineSettings, Settings
 
 _BEFORE_THE_WORKER = (
     "completionist.cli.serve",
@@ -33,3 +37,15 @@ def test_a_start_does_not_wait_for_imports_that_it_can_do_without(module: str, t
         [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"], capture_output=True, text=True, check=True
     )
     assert set(said.stdout.split()) & too_slow == set()
+
+
+@pytest.mark.parametrize("threads", {1, processors()})
+@pytest.mark.parametrize("beside", ["nothing", "models", "answers"])
+def test_a_worker_is_held_back_by_what_it_would_disturb(beside: Beside, threads: int) -> None:
+    _, *options, worker = launch(
+        Path("nowhere.gguf"), "nowhere", EngineSettings(threads=threads), beside=beside
+    ).command
+    assert worker == "completionist.engine.llama.worker"
+    assert ("completionist.gently" in options) == (beside != "nothing")
+    assert (ON_ONE_PROCESSOR in options) == (beside != "nothing" and are_all(threads))
+    assert (BESIDE_ANSWERS in options) == (beside == "answers" and are_all(threads))

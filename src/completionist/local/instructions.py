@@ -35,9 +35,11 @@ def schema_instruction(sent: JSONSchemaFormat) -> str:
 
 
 def _without_what_is_understood(schema: Schema) -> Schema:
+    """Of a schema that may be wrong still: what a strict one must not say is refused later."""
     properties, required = schema.get("properties"), schema.get("required")
     left_out = set()
-    if isinstance(properties, dict) and isinstance(required, list) and properties.keys() == set(required):
+    names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else None
+    if isinstance(properties, dict) and properties.keys() == names:
         left_out.add("required")
     if schema.get("additionalProperties") is False:
         left_out.add("additionalProperties")
