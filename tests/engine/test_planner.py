@@ -13,9 +13,13 @@ from completionist.engine.llama.costs import DEFAULT_COSTS, Costs
 from completionist.engine.llama.planner import (
     MAX_PROMPT_SHARE,
     MIN_CHUNK_TOKENS,
+    PAUSE_ROWS,
     PROMPT_SHARE,
     RUN_BESIDE_DECODES_TOKENS,
-    STALL_ROWS,
+    SAVED_PAUSES,
+    SHORT_ROWS,
+    STEPS_FOR_A_PAUSE,
+    Pauses,
     classes,
     plan,
 )
@@ -33,7 +37,7 @@ def sequence(request_id: int, *, n_prompt: int, n_cells: int, key: str = "") -> 
 
 
 def shapes(*pools: list[Sequence], max_call_tokens: int = 512) -> list[list[tuple[int, int]]]:
-    calls = plan(pools, DEFAULT_COSTS, max_call_tokens)
+    calls = plan(pools, DEFAULT_COSTS, max_call_tokens, Pauses())
     return [[(span.sequence.request.id, span.n_tokens) for span in call] for call in calls]
 
 
@@ -51,18 +55,66 @@ def test_a_prompt_beside_decodes_lengthens_the_step_by_its_share() -> None:
     for n_cells in (0, 1000, 2000, 3900):
         step_ms, decodes_ms = price_of_step([*decoding, sequence(15, n_prompt=4000, n_cells=n_cells)])
         planned_ms = decodes_ms * (1 + PROMPT_SHARE)
-        assert planned_ms * 0.8 < step_ms < planned_ms * 1.15  # over it where the smallest chunk is too long
+        assert planned_ms * 0.8 < step_ms < planned_ms * 1.25  # over it where the smallest chunk is too long
 
 
-def test_a_few_decodes_wait_for_larger_chunks_all_of_them_together_no_longer() -> None:
+def steps(n_decoding: int, n_steps: int, *, n_prompt: int = 100_000) -> list[int]:
+    """The chunk of each step that a long prompt has beside short answers, 0 for none."""
+    pauses, holders = Pauses(), [*on_streams([200] * n_decoding), sequence(99, n_prompt=n_prompt, n_cells=0)]
     chunks = []
+    for _ in range(n_steps):
+        calls = plan([holders], DEFAULT_COSTS, 512, pauses)
+        chunks.append(sum(span.n_tokens for call in calls for span in call if span.sequence is holders[-1]))
+    return chunks
+
+
+@pytest.mark.parametrize("n_decoding", [1, 4, 8])
+def test_beside_a_few_decodes_a_long_prompt_waits_for_pauses(n_decoding: int) -> None:
+    chunks = steps(n_decoding, 200)
+    paused = [i for i, n_tokens in enumerate(chunks) if n_tokens]
+    assert paused[:SAVED_PAUSES] == [0, 1, 2]
+    between = [later - earlier for earlier, later in itertools.pairwise(paused[SAVED_PAUSES:])]
+    assert set(between) == {STEPS_FOR_A_PAUSE}
+    assert {PAUSE_ROWS * 0.8 < chunks[i] <= PAUSE_ROWS for i in paused} == {True}
+
+
+def test_in_its_pauses_a_prompt_gets_no_less_than_its_share_of_all_steps() -> None:
+    for n_decoding in range(1, 16):
+        chunks = steps(n_decoding, 4 * STEPS_FOR_A_PAUSE)[STEPS_FOR_A_PAUSE:]
+        decodes_ms = DEFAULT_COSTS.of(n_decoding, 256)
+        prompt_ms = sum(DEFAULT_COSTS.of(n_tokens, 512) for n_tokens in chunks if n_tokens)
+        assert prompt_ms > 0.8 * PROMPT_SHARE * len(chunks) * decodes_ms
+
+
+def test_beside_many_decodes_every_step_has_a_chunk() -> None:
+    assert 0 not in steps(15, 100)
+
+
+def test_pauses_are_earned_by_steps_and_few_are_saved() -> None:
+    pauses = Pauses()
+    for _ in range(10 * STEPS_FOR_A_PAUSE):
+        pauses.count_step()
+    assert [pauses.take() for _ in range(SAVED_PAUSES + 1)] == [True] * SAVED_PAUSES + [False]
+    for _ in range(STEPS_FOR_A_PAUSE - 1):
+        pauses.count_step()
+    assert not pauses.take()
+    pauses.count_step()
+    assert pauses.take()
+
+
+def test_a_short_prompt_waits_for_no_pause_and_takes_none() -> None:
     for n_decoding in (1, 2, 4, 8):
-        step_ms, decodes_ms = price_of_step([*on_streams([200] * n_decoding), sequence(15, n_prompt=1300, n_cells=0)])
-        stalled_ms = (step_ms - decodes_ms) * n_decoding
-        assert STALL_ROWS * DEFAULT_COSTS.row_ms * 0.8 < stalled_ms <= STALL_ROWS * DEFAULT_COSTS.row_ms
-        chunks.append(shapes([*on_streams([200] * n_decoding), sequence(15, n_prompt=1300, n_cells=0)])[-1][0][1])
-    assert chunks == sorted(chunks, reverse=True)
-    assert MIN_CHUNK_TOKENS < chunks[-1] < chunks[0] <= STALL_ROWS
+        n_short = SHORT_ROWS // n_decoding * 8 // 10
+        assert steps(n_decoding, 200, n_prompt=n_short) == [n_short] * 200
+
+
+def test_while_a_long_prompt_waits_short_ones_go_on() -> None:
+    pauses, decoding = Pauses(), on_streams([200] * 4)
+    long, short = sequence(8, n_prompt=1300, n_cells=0), sequence(9, n_prompt=20, n_cells=0)
+    while pauses.take():
+        pass
+    calls = plan([[*decoding, long, short]], DEFAULT_COSTS, 512, pauses)
+    assert [span.sequence.request.id for call in calls[1:] for span in call] == [9]
 
 
 def test_a_chunk_is_as_long_as_makes_it_fast_where_that_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,13 +148,13 @@ def test_the_prompt_of_who_has_fewest_streams_goes_before_those_of_who_has_many(
     """A key that floods has older requests than any other, always, and shorter ones perhaps."""
     flood = [sequence(20 + i, n_prompt=60, n_cells=0) for i in range(8)]
     other = sequence(90, n_prompt=90, n_cells=0, key="other")
-    assert shapes([*on_streams([200] * 7), *flood, other])[1:] == [[(90, 53)], [(20, 8)]]
+    assert shapes([*on_streams([200] * 14), *flood, other])[1:] == [[(90, 90)], [(20, 27)]]
 
 
 def test_prompts_that_are_nearest_to_their_end_come_first_and_the_oldest_is_sure_of_a_share() -> None:
     prompts = [sequence(20 + i, n_prompt=100, n_cells=n_cells) for i, n_cells in enumerate([0, 10, 60, 30])]
     chunks = shapes([*on_streams([200] * 15), *prompts])[1:]
-    assert [span for call in chunks for span in call] == [(22, 40), (20, 21)]
+    assert [span for call in chunks for span in call] == [(22, 40), (20, 15)]
 
 
 def test_runs_share_a_budget_and_one_that_would_be_cut_waits() -> None:
@@ -144,7 +196,7 @@ def test_every_step_gets_everyone_or_the_first_prompt_ahead(
         sequence(100 + i, n_prompt=n_prompt, n_cells=min(n_prompt - 2, int(n_prompt * share)))
         for i, (n_prompt, share) in enumerate(prompts)
     ]
-    chunks = [call for call in plan([decoding + prefilling], costs, 512) if not call[0].sequence.is_decoding]
+    chunks = [call for call in plan([decoding + prefilling], costs, 512, Pauses()) if not call[0].sequence.is_decoding]
     spans = [span for call in chunks for span in call]
     assert all(0 < span.n_tokens <= span.sequence.n_pending for span in spans)
     assert sum(span.n_tokens for span in spans) <= 512
@@ -156,7 +208,7 @@ def test_every_step_gets_everyone_or_the_first_prompt_ahead(
 def price_of_step(holders: list[Sequence]) -> tuple[float, float]:
     """What a step costs by the default costs, and its decodes alone."""
     decodes_ms = step_ms = 0.0
-    for call in plan([holders], DEFAULT_COSTS, 512):
+    for call in plan([holders], DEFAULT_COSTS, 512, Pauses()):
         n_rows = sum(span.n_tokens for span in call)
         n_cells = max(span.sequence.n_cells + span.n_tokens for span in call)
         call_ms = DEFAULT_COSTS.of(n_rows, math.ceil(n_cells / 256) * 256)
@@ -166,9 +218,9 @@ def price_of_step(holders: list[Sequence]) -> tuple[float, float]:
 
 
 def test_only_the_span_that_reaches_the_end_wants_logits() -> None:
-    (call,) = plan([[sequence(1, n_prompt=600, n_cells=0)]], DEFAULT_COSTS, 512)
+    (call,) = plan([[sequence(1, n_prompt=600, n_cells=0)]], DEFAULT_COSTS, 512, Pauses())
     assert call[0].n_rows == 0
-    (call,) = plan([[sequence(1, n_prompt=600, n_cells=512)]], DEFAULT_COSTS, 512)
+    (call,) = plan([[sequence(1, n_prompt=600, n_cells=512)]], DEFAULT_COSTS, 512, Pauses())
     assert call[0].n_rows == 1
 
 

@@ -32,7 +32,7 @@ from completionist.engine.llama.encoding import Encoder, abandon
 from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, TooMuchWork
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.planner import Call, plan
+from completionist.engine.llama.planner import Call, Pauses, plan
 from completionist.engine.llama.preparing import Newcomer, Preparer
 from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed
@@ -61,6 +61,7 @@ class Engine:
         self._waiting = WaitingRoom(max_waiting)
         self._events: list[tuple[int, TokenEvent]] = []
         self._n_quiet_steps = 0
+        self._pauses = Pauses()
         self._is_stalled = False  # nothing was evaluated in the last step, and nobody has come, begun or gone since
         self._n_steps = self._n_prompt_tokens = self._n_cached_tokens = self._n_generated_tokens = 0
 
@@ -147,7 +148,7 @@ class Engine:
         self._perceive()
         holders = [[one for one in pool.holders() if not one.awaits_rows] for pool in self._memory.pools]
         self._propose(holders)
-        calls = plan(holders, self._costs, MAX_CALL_TOKENS)
+        calls = plan(holders, self._costs, MAX_CALL_TOKENS, self._pauses)
         for call in calls:
             self._run(call)
         self._is_stalled &= not calls

@@ -5,11 +5,14 @@
 The library evaluates a batch in runs of consecutive stream ids, and every row of a run pays for the longest context in
 it. So the rows of a step are cut into intervals of ids such that the sum of what calls and cells cost is least.
 
-A prompt beside decodes may lengthen the step by a share of what these take, by the same costs: its chunks shrink while
-its context grows. Where few decodes wait for a chunk it may be larger. Every prompt under way brings that allowance. The one
-that got its stream first is sure of its own, so that it does not starve. The rest goes to whose account has the fewest streams,
-so that a key that floods keeps nobody waiting, and then to whichever is nearest to its first token: short prompts do not queue
-behind a long one.
+A prompt beside many decodes may lengthen each step by a share of what these take, by the same costs: its chunks shrink while
+its context grows. Beside few decodes such chunks would be small, and small ones cost more for each row. There a prompt that is
+not short waits for a pause of the decodes, which is one step in so many that most of a stream's tokens come as fast as if there
+were no prompt; in it the prompt gets as much as it would have had in all of these steps, or more.
+
+Every prompt under way brings its allowance. The one that got its stream first is sure of its own, so that it does not starve.
+The rest goes to whose account has the fewest streams, so that a key that floods keeps nobody waiting, and then to whichever is
+nearest to its first token: short prompts do not queue behind a long one.
 
 A chunk has a call of its own: the library would cut a mixed batch into the same evaluations. It ends where an inset begins
 or ends, and an inset whose rows see each other both ways is one chunk.
@@ -26,14 +29,20 @@ from typing import NamedTuple
 from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.sequence import Sequence
 
-PROMPT_SHARE = 1.0
-"""What one prompt may add to a step, as a share of its decodes. By the costs they run twice as slowly meanwhile; on an idle
-machine 1.3 made it 2.7 times, and the prompt took 1.6 times as long as alone."""
+PROMPT_SHARE = 0.9
+"""What one prompt may add to a step, as a share of its decodes. By the costs they run at about half their speed meanwhile; on
+an idle machine 1.0 made them 2.6 times as long, and the prompt took 1.8 times as long as alone."""
 MAX_PROMPT_SHARE = 8.0
 """What all prompts together may add."""
-STALL_ROWS = 128
-"""What a chunk may make the decodes wait for, all of them together, in rows that attend to nothing: beside a few decodes their
-share alone would be a chunk of 8 rows, which cost up to twice as much each."""
+SHORT_ROWS = 128
+"""A prompt is short if it is within its share, or makes the decodes wait no longer than for so many rows that attend to
+nothing, all of them together: two of them 64 rows each."""
+PAUSE_ROWS = 320
+"""What a pause may take, in rows that attend to nothing."""
+STEPS_FOR_A_PAUSE = 24
+"""So fewer than one of twenty tokens waits for a pause."""
+SAVED_PAUSES = 3
+"""So many may follow each other after quiet steps."""
 MIN_CHUNK_TOKENS = 8
 """The kernels compute blocks of rows: fewer would cost the same."""
 RUN_BESIDE_DECODES_TOKENS = 32
@@ -69,7 +78,23 @@ class Span(NamedTuple):
 Call = list[Span]
 
 
-def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int) -> list[Call]:
+class Pauses:
+    """Counts the steps that earn pauses."""
+
+    def __init__(self) -> None:
+        self._n_steps = SAVED_PAUSES * STEPS_FOR_A_PAUSE
+
+    def count_step(self) -> None:
+        self._n_steps = min(self._n_steps + 1, SAVED_PAUSES * STEPS_FOR_A_PAUSE)
+
+    def take(self) -> bool:
+        """Whether there is one; it is used up by that."""
+        is_earned = self._n_steps >= STEPS_FOR_A_PAUSE
+        self._n_steps -= STEPS_FOR_A_PAUSE * is_earned
+        return is_earned
+
+
+def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int, pauses: Pauses) -> list[Call]:
     """Calls for one step. Each pool lists the sequences that can go on, by ascending stream id; a call stays within one pool
     and has at most `max_call_tokens` rows.
     """
@@ -82,16 +107,27 @@ def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int) ->
     prefilling = [sequence for holders in pools for sequence in holders if not sequence.is_decoding]
     crowds = Counter(sequence.request.account for holders in pools for sequence in holders)
     prefilling.sort(key=lambda sequence: (crowds[sequence.request.account], *_nearness(sequence)))
-    return calls + _chunks(prefilling, costs, _prompt_ms(len(prefilling), calls, costs), max_call_tokens)
+    pauses.count_step()
+    budget_ms = math.inf  # a prompt alone may take as long as it likes
+    if calls and prefilling:
+        prefilling, budget_ms = _beside(calls, prefilling, costs, pauses)
+    return calls + _chunks(prefilling, costs, budget_ms, max_call_tokens)
 
 
-def _prompt_ms(n_prompts: int, decodes: list[Call], costs: Costs) -> float:
-    """How long the chunks of a step may take beside its decodes; alone, as long as they like."""
-    if not decodes:
-        return math.inf
+def _beside(
+    decodes: list[Call], prefilling: list[Sequence], costs: Costs, pauses: Pauses
+) -> tuple[list[Sequence], float]:
+    """Of the prompts those that may have a chunk beside the decodes, and how long all their chunks may take."""
     decodes_ms = sum(map(partial(_call_ms, costs), decodes))
-    stall_ms = STALL_ROWS * costs.row_ms / sum(map(len, decodes))
-    return max(stall_ms, decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * n_prompts))
+    share_ms = decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * len(prefilling))
+    pause_ms = PAUSE_ROWS * costs.row_ms
+    if STEPS_FOR_A_PAUSE * PROMPT_SHARE * decodes_ms > pause_ms:  # it would have to be longer
+        return prefilling, share_ms
+    short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / sum(map(len, decodes)))
+    short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]
+    if len(short) < len(prefilling) and pauses.take():
+        return prefilling, pause_ms
+    return short, short_ms
 
 
 def _call_ms(costs: Costs, call: Call) -> float:
