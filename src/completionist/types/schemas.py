@@ -6,7 +6,7 @@ Whether they are schemas at all is judged in `types.metaschema`, what of them ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from completionist.errors import echo
@@ -74,21 +74,6 @@ def _children(node: Schema) -> Iterator[tuple[Path, object]]:
             yield from (((keyword, str(i)), child) for i, child in enumerate(value))
         elif keyword in _SCHEMA_MAP_KEYWORDS and isinstance(value, dict):
             yield from (((keyword, name), child) for name, child in value.items())
-
-
-def changed(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
-    """A copy with every schema inside it, and then itself, as `change` gives it; the order stays."""
-    copy = dict(schema)
-    for keyword, value in schema.items():
-        if keyword in _SCHEMA_KEYWORDS and isinstance(value, dict):
-            copy[keyword] = changed(value, change)
-        elif keyword in _SCHEMA_LIST_KEYWORDS and isinstance(value, list):
-            copy[keyword] = [changed(child, change) if isinstance(child, dict) else child for child in value]
-        elif keyword in _SCHEMA_MAP_KEYWORDS and isinstance(value, dict):
-            copy[keyword] = {
-                name: changed(child, change) if isinstance(child, dict) else child for name, child in value.items()
-            }
-    return change(copy)
 
 
 SCHEMA = SchemaReader()
