@@ -67,7 +67,9 @@ def test_a_schema_is_read_by_the_model_too() -> None:
 
 def test_a_schema_that_has_no_short_form_is_read_as_it_is() -> None:
     schema = SCHEMA | {"patternProperties": {"^x": {"type": "null"}}}
-    ((_, system), _) = shown(USER, response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
+    ((_, system), _) = shown(
+        USER, response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    )
     assert system is not None
     assert json.loads(system.split("\n", 1)[1]) == schema
 

@@ -28,19 +28,25 @@ def an_object(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
         ({"type": ["integer", "null"]}, "integer | null"),
         ({"type": "integer", "minimum": 1, "maximum": 400}, "integer (minimum 1, maximum 400)"),
         ({"type": "string", "pattern": '^"a'}, 'string (pattern "^\\"a")'),
-        ({"type": "string", "description": "A \"name\"."}, 'string ("A \\"name\\".")'),
+        ({"type": "string", "description": 'A "name".'}, 'string ("A \\"name\\".")'),
         ({"type": "string", "enum": ["a", "b c"]}, '"a" | "b c"'),
         ({"enum": [1, None, True]}, "1 | null | true"),
         ({"const": {"a": []}}, '{"a":[]}'),
         ({"anyOf": [STRING, {"type": "null"}], "description": "d"}, 'string | null ("d")'),
         ({"type": "array"}, "array"),
-        ({"type": "array", "items": STRING | {"maxLength": 2}, "maxItems": 3}, "[string (maxLength 2), ...] (maxItems 3)"),
+        (
+            {"type": "array", "items": STRING | {"maxLength": 2}, "maxItems": 3},
+            "[string (maxLength 2), ...] (maxItems 3)",
+        ),
         ({"type": "object"}, "object"),
         ({"type": "object", "additionalProperties": {"type": "number"}}, "{string: number, ...}"),
         (an_object({"a": STRING}), '{"a": string}'),
         (an_object({"a": STRING}, required=[]), '{"a"?: string}'),
         (an_object({"a": an_object({"b c": STRING})}, additionalProperties=False), '{"a": {"b c": string}}'),
-        (an_object({"ship_name": {"type": "string", "title": "Ship Name"}}, title="Ship"), '{"ship_name": string} ("Ship")'),
+        (
+            an_object({"ship_name": {"type": "string", "title": "Ship Name"}}, title="Ship"),
+            '{"ship_name": string} ("Ship")',
+        ),
         (
             an_object({"next": {"$ref": "#/$defs/Node"}}) | {"$defs": {"Node": an_object({"value": STRING})}},
             '{"next": Node}\nNode: {"value": string}',
@@ -106,7 +112,19 @@ def test_what_the_client_makes_of_classes_has_a_form() -> None:
 
 
 KEYWORDS = st.sampled_from(
-    ["type", "properties", "required", "items", "enum", "const", "anyOf", "$ref", "$defs", "additionalProperties", "title"]
+    [
+        "type",
+        "properties",
+        "required",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "$ref",
+        "$defs",
+        "additionalProperties",
+        "title",
+    ]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
