@@ -221,6 +221,17 @@ def test_a_short_prompt_that_was_asked_to_stay_is_worth_a_copy(engine: Engine) -
 
 
 @pytest.mark.usefixtures("clock")
+def test_of_prompts_that_share_a_long_start_one_copy_is_kept(engine: Engine) -> None:
+    for ending in ("One?", "Two?", "Three?"):
+        evaluated(engine, prompt(story("the gull", 4), ending))
+        evaluated(engine, prompt(story("the tern", 4), ending))
+    copies = [entry for entry in engine._memory.prefixes.entries() if entry.state]
+    assert len(copies) == 2
+    n_prompt, n_cached, _ = evaluated(engine, prompt(story("the gull", 4), "Four?"))
+    assert n_cached > n_prompt - 24
+
+
+@pytest.mark.usefixtures("clock")
 def test_using_one_prompt_of_a_key_keeps_the_others(engine: Engine) -> None:
     assert squeezed(engine, Caching(key="animals"), uses_key_again=True) > 30
 

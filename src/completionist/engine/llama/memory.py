@@ -299,9 +299,19 @@ class Memory:
         """Empty a free stream; what was left behind in it moves to host memory if there is room and use for it."""
         entry = pool.left_behind.get(stream)
         if entry is not None:
-            self._unlist(entry, keep=True)
+            self._unlist(entry, keep=not self._can_trim or self._is_worth_a_copy(entry, self._n_elsewhere(entry)))
             pool.context.forget(stream)
         return stream
+
+    def _n_elsewhere(self, entry: Entry) -> int:
+        """Of its first tokens, how many another entry holds too: of many that share a long start one has to stay."""
+        n_elsewhere = 0
+        for shared, other in self.prefixes.matches(entry.project, entry.tokens):
+            if shared <= n_elsewhere:
+                break
+            if other is not entry:
+                n_elsewhere = max(n_elsewhere, min(shared, other.n_present))
+        return n_elsewhere
 
     def _unlist(self, entry: Entry, *, keep: bool) -> None:
         """The entry's stream is about to be used for something else: `keep` a copy, unless another entry has it all."""
