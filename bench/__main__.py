@@ -23,7 +23,7 @@ ENGINE = (
     "same_output",
     "cancellations",
 )
-OTHERS = ("api_cost", "store", "startup", "loading", "flood", "prediction", "schema", "compiling", "media")
+OTHERS = ("api_cost", "store", "startup", "loading", "flood", "prediction", "choices", "schema", "compiling", "media")
 _ALL = "--all"
 _PAIRS = 3
 """So that the engine's scenarios end within 20 minutes; a scenario alone measures more."""
