@@ -12,7 +12,6 @@ from completionist.engine.base import Caching, ControlToken, Evaluated, PlainTex
 from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
-from completionist.engine.llama.memory import KERNEL_ROWS
 from tests.engine.asking import has_work
 from tests.engine.test_memory import STORY, order, run
 
@@ -103,15 +102,16 @@ def test_explicit_mode_reads_and_writes_up_to_breakpoints(engine: Engine) -> Non
     assert evaluated(engine, again)[1:] == (n, 0)
     assert evaluated(engine, first)[1:] == (n, 0), "nothing behind the breakpoint was kept"
     n_prompt, n_cached, n_written = evaluated(engine, prompt(start, end))
-    n_aligned = n // KERNEL_ROWS * KERNEL_ROWS
+    n_aligned = n // engine._memory._block_rows * engine._memory._block_rows
     assert (n_cached, n_written) == (n_aligned, n_prompt - n_aligned)
     assert evaluated(engine, first)[1:] == (n, 0), "all of it is there, and it reads to the breakpoint"
-    assert evaluated(engine, prompt(start, end))[1] == least_cached(n_prompt)
+    assert evaluated(engine, prompt(start, end))[1] == least_cached(engine, n_prompt)
 
 
-def least_cached(n_prompt: int) -> int:
+def least_cached(engine: Engine, n_prompt: int) -> int:
     """Of a prompt that is there as a whole."""
-    return (n_prompt - KERNEL_ROWS) // KERNEL_ROWS * KERNEL_ROWS
+    memory = engine._memory
+    return (n_prompt - memory._least_rows) // memory._block_rows * memory._block_rows
 
 
 def test_several_breakpoints_grow_with_the_conversation(engine: Engine) -> None:
@@ -127,7 +127,7 @@ def test_a_breakpoint_near_the_end_reads_all_but_what_is_always_evaluated(engine
     one = prompt(text, caching=EXPLICIT, marked=1)
     assert evaluated(engine, one)[1:] == (0, position(engine, text))
     n_prompt, n_cached, _ = evaluated(engine, one)
-    assert n_cached == n_prompt - KERNEL_ROWS
+    assert n_cached == min(position(engine, text), n_prompt - engine._memory._least_rows)
 
 
 def test_choices_share_the_prompt_in_explicit_mode_too(engine: Engine) -> None:
@@ -140,7 +140,7 @@ def test_choices_share_the_prompt_in_explicit_mode_too(engine: Engine) -> None:
 def test_a_key_never_prevents_a_hit(engine: Engine) -> None:
     text = story("keys")
     n_prompt, *_ = evaluated(engine, prompt(text, caching=Caching(key="a")))
-    assert evaluated(engine, prompt(text, caching=Caching(key="b")))[1] == least_cached(n_prompt)
+    assert evaluated(engine, prompt(text, caching=Caching(key="b")))[1] == least_cached(engine, n_prompt)
 
 
 def test_tiers_get_the_stream_in_their_order(engine: Engine) -> None:
@@ -217,7 +217,7 @@ def test_what_was_asked_to_stay_goes_last(engine: Engine) -> None:
 def test_a_short_prompt_that_was_asked_to_stay_is_worth_a_copy(engine: Engine) -> None:
     n_prompt, *_ = evaluated(engine, prompt(story("the ant", 1), caching=Caching(min_age_s=1800.0)))
     evaluated(engine, prompt(story("the ape", 1)))
-    assert evaluated(engine, prompt(story("the ant", 1), "!" * 90))[1] >= least_cached(n_prompt)
+    assert evaluated(engine, prompt(story("the ant", 1), "!" * 90))[1] >= n_prompt - 16
 
 
 @pytest.mark.usefixtures("clock")

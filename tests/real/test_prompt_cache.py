@@ -36,9 +36,9 @@ def conversation(name: str, question: str, *, has_breakpoint: bool = True) -> li
     return [{"role": "system", "content": [part]}, {"role": "user", "content": f"{question} {LORE}"}]
 
 
-def aligned(n_tokens: int) -> int:
-    """Where the engine continues a prompt of its own accord."""
-    return n_tokens // 8 * 8
+def continued_at(n_tokens: int) -> range:
+    """Where the engine may go on with a prompt of its own accord that it knows so much of: it depends on the processor."""
+    return range(n_tokens // 8 * 8, n_tokens + 1)
 
 
 def test_explicit_mode_reads_and_writes_at_breakpoints(short_client: openai.OpenAI) -> None:
@@ -48,8 +48,9 @@ def test_explicit_mode_reads_and_writes_at_breakpoints(short_client: openai.Open
     assert 60 < n_written < n_first - 32
     n_second, *second = counts(short_client, conversation("Ada", "Which was the last one?"), **explicit)
     assert second == [n_written, 0]
-    n_aligned = aligned(n_written)
-    assert counts(short_client, conversation("Ada", "Which was the last one?"))[1:] == (n_aligned, n_second - n_aligned)
+    _, n_read, n_new = counts(short_client, conversation("Ada", "Which was the last one?"))
+    assert n_read in continued_at(n_written)
+    assert n_new == n_second - n_read
 
 
 def test_explicit_mode_without_breakpoints_leaves_the_cache_alone(short_client: openai.OpenAI) -> None:
@@ -76,6 +77,5 @@ def test_implicit_mode_keeps_everything_whatever_the_key(short_client: openai.Op
         short_client, messages, prompt_cache_key="a", prompt_cache_retention="in_memory"
     )
     assert (n_read < 20, n_written) == (True, n_prompt - n_read)
-    assert counts(short_client, messages, prompt_cache_key="b", prompt_cache_retention="24h")[1] == aligned(
-        n_prompt - 8
-    )
+    _, n_again, _ = counts(short_client, messages, prompt_cache_key="b", prompt_cache_retention="24h")
+    assert (n_prompt - 8) // 8 * 8 <= n_again <= n_prompt - 2

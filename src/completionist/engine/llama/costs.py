@@ -6,15 +6,13 @@ processor and quota: for anything else they are measured again.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 
-from completionist.engine.llama.library import processor_features
-from completionist.engine.llama.quota import processors
+from completionist.engine.llama.records import read, record_of, write
+
+_KIND = "costs"
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -62,27 +60,11 @@ class Measured(msgspec.Struct, frozen=True):
 def kept(cache_dir: Path, model: Path, library: str) -> Measured | None:
     """What was measured for this model file with the library so described, on this machine; None before that."""
     try:
-        return msgspec.json.decode(_record(cache_dir, model, library).read_bytes(), type=Measured)
-    except (OSError, msgspec.DecodeError):
+        return read(record_of(cache_dir, _KIND, model, library), Measured)
+    except OSError:
         return None
 
 
 def keep(cache_dir: Path, model: Path, library: str, measured: Measured) -> None:
     """Replace what was kept. Raises `OSError`."""
-    record = _record(cache_dir, model, library)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    partial = record.with_suffix(f".{os.getpid()}")
-    try:
-        partial.write_bytes(msgspec.json.encode(measured))
-        partial.replace(record)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
-def _record(cache_dir: Path, model: Path, library: str) -> Path:
-    """Named by all that the measurement depends on. Raises `OSError` where there is no such file."""
-    stat = model.stat()
-    parts = (model.resolve(), stat.st_size, stat.st_mtime_ns, library, processors(), *processor_features())
-    key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
-    return cache_dir / "costs" / f"{key}.json"
+    write(record_of(cache_dir, _KIND, model, library), measured)

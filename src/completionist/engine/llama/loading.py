@@ -11,6 +11,7 @@ import msgspec
 
 from completionist.engine.base import ModelCard, StreamRange
 from completionist.engine.frames import LoadModel
+from completionist.engine.llama.blocks import LARGEST_BLOCK_ROWS, block_rows
 from completionist.engine.llama.capi import Native, print_last_words
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs, kept
 from completionist.engine.llama.digest import model_sha256
@@ -47,6 +48,7 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         PrefixCache(card.cache_bytes),
         window_tokens=model.window_tokens,
         checkpoints_only=model.memory_kind == "checkpoints_only",
+        block_rows=_block_rows(contexts[0], order),
     )
     return Engine(model, memory, costs=_costs(order), max_waiting=order.max_waiting, projector=projector), card
 
@@ -90,6 +92,13 @@ def _context(model: Model, order: LoadModel, shape: Shape) -> Context:
         kv_type=order.kv_type,
         flash_attention=order.flash_attention,
     )
+
+
+def _block_rows(context: Context, order: LoadModel) -> int:
+    """Where prompts cannot be continued anywhere there is nothing to find out."""
+    if not context.is_movable:
+        return LARGEST_BLOCK_ROWS
+    return block_rows(context, Path(order.cache_dir), Path(order.model_path), order.library_description)
 
 
 def _cache_budget(order: LoadModel) -> int:

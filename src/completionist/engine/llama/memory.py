@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from completionist.engine.llama.blocks import LARGEST_BLOCK_ROWS, LEAST_ROWS
 from completionist.engine.llama.insets import resumable
 from completionist.engine.llama.keeping import Lifetime
 from completionist.engine.llama.prefixes import Entry, PrefixCache
@@ -19,10 +20,6 @@ from completionist.engine.llama.sequence import Account, Request, Sequence
 from completionist.engine.llama.state import State
 from completionist.engine.llama.streams import Streams
 
-KERNEL_ROWS = 8
-"""The kernels take rows in blocks of 4 or 8, and what is left over one by one, which differs in the last bits. A prompt is
-continued at a multiple of this, by at least as many rows: each then falls into the block that it falls into in a cold run.
-Not so where the client says where to continue. (Flash attention takes calls of 64 rows and more another way besides.)"""
 _WORTH_WAITING_FOR_TOKENS = 64
 """So much of a prompt is worth a wait, or a copy."""
 _WORTH_KEEPING_TOKENS = 16
@@ -38,13 +35,22 @@ class Memory:
     """Streams of all contexts and the prefix cache over them."""
 
     def __init__(
-        self, pools: list[Streams], prefixes: PrefixCache, *, window_tokens: int, checkpoints_only: bool
+        self,
+        pools: list[Streams],
+        prefixes: PrefixCache,
+        *,
+        window_tokens: int,
+        checkpoints_only: bool,
+        block_rows: int = LARGEST_BLOCK_ROWS,
     ) -> None:
+        """`block_rows`: see `blocks`; not so where the client says where to continue."""
         self.pools = pools
         self.prefixes = prefixes
         self._window_tokens = window_tokens
         self._checkpoints_only = checkpoints_only
         self._can_trim = not checkpoints_only and not window_tokens
+        self._block_rows = block_rows
+        self._least_rows = max(LEAST_ROWS, block_rows)
         self._parked: deque[tuple[Sequence, State]] = deque()
 
     @property
@@ -222,9 +228,9 @@ class Memory:
             return whole if is_whole and request.keeping.n_readable(whole) == whole else 0
         n_tokens = request.keeping.n_readable(min(shared, entry.n_present))
         behind_inset = max((one.end for one in request.insets if one.end <= min(n_tokens, n_prompt - 1)), default=0)
-        n_tokens = max(behind_inset, min(n_tokens, n_prompt - KERNEL_ROWS))
+        n_tokens = max(behind_inset, min(n_tokens, n_prompt - self._least_rows))
         is_exact = request.keeping.caching.is_explicit or not self._can_trim
-        return resumable(request.insets, n_tokens, block=1 if is_exact else KERNEL_ROWS)
+        return resumable(request.insets, n_tokens, block=1 if is_exact else self._block_rows)
 
     def _with_prefix(self, pool: Streams, sequence: Sequence) -> tuple[int, int]:
         """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""

@@ -29,9 +29,9 @@ from typing import NamedTuple
 from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.sequence import Sequence
 
-PROMPT_SHARE = 0.9
-"""What one prompt may add to a step, as a share of its decodes. By the costs they run at about half their speed meanwhile; on
-an idle machine 1.0 made them 2.6 times as long, and the prompt took 1.8 times as long as alone."""
+PROMPT_SHARE = 0.75
+"""What one prompt may add to a step, as a share of its decodes, by the costs. On an idle machine steps were 2.6 times as long
+with 0.9, and the prompt took 1.9 times as long as alone."""
 MAX_PROMPT_SHARE = 8.0
 """What all prompts together may add."""
 SHORT_ROWS = 128
@@ -121,7 +121,7 @@ def _beside(
     decodes_ms = sum(map(partial(_call_ms, costs), decodes))
     share_ms = decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * len(prefilling))
     pause_ms = PAUSE_ROWS * costs.row_ms
-    if STEPS_FOR_A_PAUSE * PROMPT_SHARE * decodes_ms > pause_ms:  # it would have to be longer
+    if STEPS_FOR_A_PAUSE * decodes_ms > pause_ms:  # the prompt would have less than half of the time
         return prefilling, share_ms
     short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / sum(map(len, decodes)))
     short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]

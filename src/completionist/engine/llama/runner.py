@@ -82,7 +82,7 @@ class Context:
         self.memory = self.c.llama_get_memory(self.handle)
         self.stream_cells = int(self.c.llama_n_ctx_seq(self.handle))  # rounded up to a multiple of 256
         self.stream_tokens = min(stream_tokens, self.stream_cells)
-        self._vocabulary_size = model.vocabulary_size
+        self.vocabulary_size = model.vocabulary_size
         self._batch = _Batch(MAX_CALL_TOKENS)
         self._settings = ", ".join(
             (
@@ -115,6 +115,17 @@ class Context:
         cell_bytes = sizes[2] - sizes[1]
         return Footprint(stream_bytes=sizes[1] - sizes[0] - cell_bytes, cell_bytes=cell_bytes)
 
+    def logits_behind(self, tokens: list[int], n_known: int) -> NDArray[np.float32]:
+        """Those of the next token behind `tokens`, of which the first stream holds the first `n_known` and maybe more. Raises
+        `DecodeFailed`."""
+        self.c.llama_memory_seq_rm(self.memory, 0, n_known, -1)
+        self._batch.struct.n_tokens = self._batch.lay(0, tokens[n_known:], n_known, 0)
+        self._batch.want_last()
+        if (status := self.c.llama_decode(self.handle, self._batch.struct)) != 0:
+            raise DecodeFailed(f"llama_decode returned {status} for {len(tokens) - n_known} rows")
+        logits: NDArray[np.float32] = self._logits(1)[0].copy()
+        return logits
+
     def run(self, call: Call) -> NDArray[np.float32]:
         """Evaluate the spans of `call`, which are sorted by stream. Returns a view of the rows of logits that the spans ask
         for (`Span.n_rows`), in order; it is valid until the next call. Raises `DecodeFailed`.
@@ -139,9 +150,9 @@ class Context:
 
     def _logits(self, n_rows: int) -> NDArray[np.float32]:
         if n_rows == 0:
-            return np.empty((0, self._vocabulary_size), np.float32)
+            return np.empty((0, self.vocabulary_size), np.float32)
         pointer = self.c.llama_get_logits(self.handle)
-        n_bytes = n_rows * self._vocabulary_size * 4
+        n_bytes = n_rows * self.vocabulary_size * 4
         return np.frombuffer(cast("memoryview", ffi.buffer(pointer, n_bytes)), np.float32).reshape(n_rows, -1)
 
     def forget(self, stream: int) -> None:
@@ -221,6 +232,11 @@ class _Batch:
             n_outputs += span.n_rows
         self.struct.n_tokens = end
         return n_outputs
+
+    def want_last(self) -> None:
+        """The last row that was laid is the only one to give logits."""
+        self._wants_logits[:] = 0
+        self._wants_logits[self.struct.n_tokens - 1] = 1
 
     def with_rows(self, rows: Rows) -> CData:
         """What was laid out, with rows in place of tokens."""
