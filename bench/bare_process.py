@@ -27,6 +27,9 @@ from completionist.engine.llama.model import Model
 
 Answer = TypeVar("Answer")
 
+_NO_TOKEN_LOGITS = 1e6
+"""How far behind what no token begins is: JSON knows no infinity."""
+
 
 class Open(msgspec.Struct, frozen=True, tag="open"):
     """Make a context, in place of the one before."""
@@ -137,8 +140,9 @@ class Loop:
         row = self._opened.prefill(0, command.prompt)
         for done, token in enumerate(command.tokens[:-1]):
             row = self._opened.step([token], len(command.prompt) + done)[0]
-        rivals = [token for token in range(self._model.vocabulary_size) if self._begins(token, command.other)]
-        return float(row[command.tokens[-1]] - row[rivals].max()) if rivals else float("inf")
+        drawn, n_tokens = command.tokens[-1], self._model.vocabulary_size
+        rivals = [token for token in range(n_tokens) if token != drawn and self._begins(token, command.other)]
+        return float(row[drawn] - row[rivals].max()) if rivals else _NO_TOKEN_LOGITS
 
     def _begins(self, token: int, other: bytes) -> bool:
         if not other:

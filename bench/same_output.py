@@ -69,7 +69,12 @@ def _flip_gap(bare: BareProcess, messages: Chat, answer: bytes) -> float | None:
     rest, place = answer, 0
     while place < len(pieces) and pieces[place] and rest.startswith(pieces[place]):
         rest, place = rest[len(pieces[place]) :], place + 1
-    return bare.gap(prompt, tokens[: place + 1], rest) if place < len(tokens) else math.inf
+    gap = bare.gap(prompt, tokens[: place + 1], rest) if place < len(tokens) else math.inf
+    while gap > _MAX_GAP_LOGITS and place:  # a longer token may have been drawn earlier: « The» where the loop has « »
+        place -= 1
+        rest = pieces[place] + rest
+        gap = min(gap, bare.gap(prompt, tokens[: place + 1], rest))
+    return gap
 
 
 if __name__ == "__main__":
