@@ -26,7 +26,7 @@ ENGINE = (
 OTHERS = ("api_cost", "store", "startup", "loading", "flood", "prediction", "choices", "schema", "compiling", "media")
 _ALL = "--all"
 _PAIRS = 3
-"""So that the engine's scenarios end within 20 minutes; a scenario alone measures more."""
+"""The engine's scenarios take some 35 minutes so; a scenario alone measures more."""
 
 
 def main() -> int:

@@ -78,6 +78,8 @@ def test_forms(schema: dict[str, Any], text: str) -> None:
         {"type": "object", "properties": []},
         {"type": "object", "properties": {"a": 1}},
         an_object({"a": STRING}, required=None),
+        an_object({"a": STRING}, required=["a", "b"]),
+        {"type": "object", "required": ["b"]},
         {"$defs": {"a b": STRING}},
         {"$defs": 1},
         an_object({"a": {"$defs": {"b": STRING}, "type": "string"}}),

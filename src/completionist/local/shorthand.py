@@ -112,10 +112,10 @@ def _object(left: dict[str, Any]) -> str:
         if properties:
             raise _Untold
         return f"{{string: {_type(others)}, ...}}"
+    if not isinstance(required, list) or not all(key in properties for key in required if isinstance(key, str)):
+        raise _Untold
     if not properties:
         return "object"
-    if not isinstance(required, list):
-        raise _Untold
     parts = (f"{_json(key)}{'' if key in required else '?'}: {_type(one, key)}" for key, one in properties.items())
     return f"{{{', '.join(parts)}}}"
 

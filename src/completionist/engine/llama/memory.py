@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from completionist.engine.llama.blocks import LARGEST_BLOCK_ROWS, LEAST_ROWS
+from completionist.engine.llama.blocks import LEAST_ROWS
 from completionist.engine.llama.insets import resumable
 from completionist.engine.llama.keeping import Lifetime
 from completionist.engine.llama.prefixes import Entry, PrefixCache
@@ -41,9 +41,9 @@ class Memory:
         *,
         window_tokens: int,
         checkpoints_only: bool,
-        block_rows: int = LARGEST_BLOCK_ROWS,
+        block_rows: int,
     ) -> None:
-        """`block_rows`: see `blocks`; not so where the client says where to continue."""
+        """A prompt is continued at a multiple of `block_rows` (see `blocks`), unless the client says where."""
         self.pools = pools
         self.prefixes = prefixes
         self._window_tokens = window_tokens

@@ -1,4 +1,5 @@
-"""What the next step computes, as a list of calls to the library: a pure function of the sequences that hold streams.
+"""What the next step computes, as a list of calls to the library: a function of the sequences that hold streams, and of the
+pauses that earlier steps have earned.
 
     step = [ decode calls, by context and class of length ] + [ one call for each chunk of a prompt ]
 
@@ -97,7 +98,7 @@ class Pauses:
 
 def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int, pauses: Pauses) -> list[Call]:
     """Calls for one step. Each pool lists the sequences that can go on, by ascending stream id; a call stays within one pool
-    and has at most `max_call_tokens` rows.
+    and has at most `max_call_tokens` rows. The step is counted in `pauses`, and takes one where it needs it.
     """
     calls: list[Call] = []
     pools = list(pools)
