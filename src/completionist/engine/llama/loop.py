@@ -27,12 +27,13 @@ from completionist.engine.base import (
 )
 from completionist.engine.frames import Stats
 from completionist.engine.llama.answer import Writer
+from completionist.engine.llama.calls import Call
 from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.encoding import Encoder, abandon
 from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, TooMuchWork
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.planner import Call, Pauses, plan
+from completionist.engine.llama.planner import Pauses, plan
 from completionist.engine.llama.preparing import Newcomer, Preparer
 from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from completionist.engine.llama.calls import Call, Span
 from completionist.engine.llama.capi import CData, ffi
 from completionist.engine.llama.insets import Inset, Rows
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.planner import Call, Span
 from completionist.engine.llama.state import State
 
 KVType = Literal["f16", "q8_0", "q4_0"]

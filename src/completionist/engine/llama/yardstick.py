@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from completionist.engine.base import Sampling
+from completionist.engine.llama.calls import Span, attended
 from completionist.engine.llama.capi import LibraryRefused, Native
 from completionist.engine.llama.costs import Costs, solve
 from completionist.engine.llama.model import Model, ModelRefused
-from completionist.engine.llama.planner import Span, attended
 from completionist.engine.llama.runner import Context, ContextRefused
 from completionist.engine.llama.sequence import Request, Sequence
 
