@@ -38,6 +38,7 @@ _ORDER = LoadModel(
     stream_tokens=None,
     context_tokens=None,
     long_streams=None,
+    short_streams=None,
     kv_type="f16",
     flash_attention="auto",
     cache_bytes=None,

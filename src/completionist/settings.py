@@ -72,6 +72,9 @@ class EngineSettings(Section):
     """The most that one sequence can hold; None: what the model was trained for, within memory."""
     long_streams: int | None = Field(default=None, ge=0, le=16)
     """Streams of `context_tokens` for sequences that outgrow theirs; None: 1 where these are longer."""
+    short_streams: int | None = Field(default=None, ge=0, le=256)
+    """Streams of 512 tokens beside these, for requests that find none free and whose limit of tokens says that they stay
+    short, where the others are longer and memory can be copied to them; None: up to 48 if `streams` is left open, else none."""
     kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
     """How the memory of sequences is stored: quantised it is half or a quarter of the size, slower and less exact."""
     flash_attention: Literal["auto", "on", "off"] = "auto"

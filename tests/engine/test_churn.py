@@ -32,9 +32,16 @@ def test_ten_thousand_requests_leave_no_cell_stream_or_blob(tmp_path: Path) -> N
     churn(loaded(write_plain(tmp_path / "tiny.gguf"), tmp_path), 10_000)
 
 
-def loaded(model: Path, directory: Path) -> Engine:
+def test_churn_among_short_streams_leaves_nothing_either(short_model_path: Path, tmp_path: Path) -> None:
+    sizes: dict[str, object] = {"streams": 3, "stream_tokens": 1024, "context_tokens": 1024, "short_streams": 5}
+    engine = loaded(short_model_path, tmp_path, **sizes)
+    churn(engine, 100)
+    assert engine._memory.pools[-1].left_behind
+
+
+def loaded(model: Path, directory: Path, **changes: object) -> Engine:
     sizes: dict[str, object] = {"streams": 6, "stream_tokens": 256, "context_tokens": 512, "long_streams": 2}
-    return load(order(model, directory, threads=1, cache_bytes=CACHE_BYTES, **sizes))[0]
+    return load(order(model, directory, **{"cache_bytes": CACHE_BYTES, **sizes, **changes}))[0]
 
 
 def churn(engine: Engine, n_requests: int) -> None:

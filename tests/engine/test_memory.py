@@ -34,6 +34,7 @@ def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
         "stream_tokens": 256,
         "context_tokens": 512,
         "long_streams": 1,
+        "short_streams": None,
         "kv_type": "f16",
         "flash_attention": "off",
         "cache_bytes": 64 << 20,

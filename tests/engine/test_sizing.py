@@ -7,33 +7,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completionist.engine.llama.runner import ContextRefused, Footprint
-from completionist.engine.llama.sizing import LONG_STREAMS, WIDE_STREAMS, WIDE_TOKENS, Shape, Wishes, shapes
+from completionist.engine.llama.sizing import (
+    LONG_STREAMS,
+    SHORT_STREAMS,
+    SHORT_TOKENS,
+    WIDE_STREAMS,
+    WIDE_TOKENS,
+    Shape,
+    Shapes,
+    Wishes,
+    shapes,
+)
 
 GIB = 2**30
 CELL = Footprint(stream_bytes=0, cell_bytes=24 * 1024)
 
 
-def test_with_memory_to_spare_there_is_a_wide_and_a_long_context() -> None:
-    assert shapes(64 * GIB, CELL, 8192, Wishes(), can_move=True) == [
-        Shape(WIDE_STREAMS, WIDE_TOKENS),
-        Shape(LONG_STREAMS, 8192),
-    ]
+def test_with_memory_to_spare_there_are_a_wide_a_long_and_a_short_context() -> None:
+    assert shapes(64 * GIB, CELL, 8192, Wishes(), can_move=True) == Shapes(
+        Shape(WIDE_STREAMS, WIDE_TOKENS), Shape(LONG_STREAMS, 8192), Shape(SHORT_STREAMS, SHORT_TOKENS)
+    )
 
 
 def test_a_short_model_needs_no_long_context() -> None:
-    assert shapes(64 * GIB, CELL, 1024, Wishes(), can_move=True) == [Shape(WIDE_STREAMS, 1024)]
+    chosen = shapes(64 * GIB, CELL, 1024, Wishes(), can_move=True)
+    assert chosen == Shapes(Shape(WIDE_STREAMS, 1024), None, Shape(SHORT_STREAMS, SHORT_TOKENS))
+
+
+def test_a_very_short_model_needs_no_short_context_either() -> None:
+    assert shapes(64 * GIB, CELL, 512, Wishes(), can_move=True) == Shapes(Shape(WIDE_STREAMS, 512))
+
+
+def test_large_cells_are_for_fewer_short_streams() -> None:
+    large = Footprint(stream_bytes=0, cell_bytes=128 * 1024)
+    assert shapes(64 * GIB, large, 8192, Wishes(), can_move=True).short == Shape(SHORT_STREAMS // 4, SHORT_TOKENS)
 
 
 def test_sequences_that_cannot_move_get_streams_of_full_length() -> None:
-    (only,) = shapes(64 * GIB, CELL, 8192, Wishes(), can_move=False)
+    (only,) = shapes(64 * GIB, CELL, 8192, Wishes(), can_move=False).all
     assert only.tokens == 8192
 
 
 def test_wishes_are_met_exactly() -> None:
     wishes = Wishes(streams=5, stream_tokens=512, context_tokens=4096, long_streams=2)
-    assert shapes(64 * GIB, CELL, 8192, wishes, can_move=True) == [Shape(5, 512), Shape(2, 4096)]
-    assert shapes(64 * GIB, CELL, 8192, Wishes(streams=4, context_tokens=512), can_move=True) == [Shape(4, 512)]
-    assert shapes(64 * GIB, CELL, 8192, Wishes(context_tokens=4096, long_streams=0), can_move=True)[0].tokens == 4096
+    assert shapes(64 * GIB, CELL, 8192, wishes, can_move=True) == Shapes(Shape(5, 512), Shape(2, 4096))
+    assert shapes(64 * GIB, CELL, 8192, Wishes(streams=4, context_tokens=512), can_move=True) == Shapes(Shape(4, 512))
+    assert shapes(64 * GIB, CELL, 8192, Wishes(context_tokens=4096, long_streams=0), can_move=True).wide.tokens == 4096
+    wishes = Wishes(streams=4, short_streams=7)
+    assert shapes(64 * GIB, CELL, 8192, wishes, can_move=True).short == Shape(7, SHORT_TOKENS)
+    assert shapes(64 * GIB, CELL, 8192, Wishes(short_streams=0), can_move=True).short is None
 
 
 def test_wishes_beyond_memory_are_refused_with_the_figures() -> None:
@@ -55,6 +77,7 @@ def test_defaults_always_fit(stream_bytes: int, free_bytes: int, cell_bytes: int
     except ContextRefused:
         assert free_bytes < 2 * footprint.of(1, 512)
         return
-    assert sum(footprint.of(shape.n_streams, shape.tokens) for shape in chosen) <= free_bytes
-    assert chosen[-1].tokens <= trained
-    assert chosen[0].tokens <= chosen[-1].tokens
+    assert sum(footprint.of(shape.n_streams, shape.tokens) for shape in chosen.all) <= free_bytes
+    assert max(shape.tokens for shape in chosen.all) <= trained
+    assert chosen.long is None or chosen.wide.tokens < chosen.long.tokens
+    assert chosen.short is None or chosen.short.tokens < chosen.wide.tokens

@@ -68,6 +68,17 @@ def test_the_last_free_stream_is_for_who_asks_and_holds_none() -> None:
     assert waiting.leaves_room(flood, 1, running, now_s + ASKING_S)
 
 
+def test_short_streams_are_for_whoever_holds_no_more_than_others_who_ask() -> None:
+    flood, now_s = request(1, tokens=[1], key="flood"), 100.0
+    waiting, running = room(flood), Counter({flood.account: 15})
+    assert waiting.may_have_short(flood, running, now_s)  # nobody else is there
+    waiting.sees(("default", "other"), now_s)
+    assert not waiting.may_have_short(flood, running, now_s)
+    assert waiting.may_have_short(request(2, tokens=[1], key="other"), running, now_s)
+    assert waiting.may_have_short(flood, running + Counter({("default", "other"): 15}), now_s)
+    assert waiting.may_have_short(flood, running, now_s + ASKING_S)
+
+
 def test_the_only_stream_is_for_whoever_comes() -> None:
     waiting = room(request(1, tokens=[1], key="a"), request(2, tokens=[1], key="b"))
     assert all(waiting.leaves_room(one, 1, Counter(), 0.0) for one in waiting.in_order(0.0, Counter()))

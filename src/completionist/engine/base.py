@@ -307,7 +307,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     """Sequences that decode side by side."""
     ranges: tuple[StreamRange, ...] = ()
-    """How long these are, the many first; a sequence that outgrows its own moves to a longer one."""
+    """How long these are: the wide context's first, to whose longer ones a sequence moves that outgrows its own; the short
+    ones for bursts last."""
     cache_bytes: int = 0
     """Host memory that prompts may take which may come again."""
     chat_template: str | None

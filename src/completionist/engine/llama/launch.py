@@ -52,6 +52,7 @@ def launch(
             stream_tokens=settings.stream_tokens,
             context_tokens=settings.context_tokens,
             long_streams=settings.long_streams,
+            short_streams=settings.short_streams,
             kv_type=settings.kv_type,
             flash_attention=settings.flash_attention,
             cache_bytes=settings.cache_bytes,

@@ -22,7 +22,7 @@ from completionist.engine.llama.prefixes import PrefixCache
 from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.quota import free_memory_bytes, run_anywhere
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, Context, Footprint
-from completionist.engine.llama.sizing import Shape, Wishes, shapes
+from completionist.engine.llama.sizing import Shape, Shapes, Wishes, shapes
 from completionist.engine.llama.streams import Streams
 
 _PROBE_TOKENS = 256
@@ -39,13 +39,16 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         model = Model(Native(Path(order.library_path), on_abort), path)
         projector = _projector(model, order)
         footprint = _probe(model, order)
-        contexts = [_context(model, order, shape) for shape in _shapes(model, order, footprint)]
+        chosen = _shapes(model, order, footprint)
+        contexts = [_context(model, order, shape) for shape in chosen.all]
         card = _card(order, model, contexts, footprint, [digest.result() for digest in digests])
     if projector is not None:
         card = msgspec.structs.replace(card, sight=projector.sight, hearing=projector.hearing)
+    pools = [Streams(context) for context in contexts]
     memory = Memory(
-        [Streams(context) for context in contexts],
+        pools[:-1] if chosen.short else pools,
         PrefixCache(card.cache_bytes),
+        short=pools[-1] if chosen.short else None,
         window_tokens=model.window_tokens,
         checkpoints_only=model.memory_kind == "checkpoints_only",
         block_rows=_block_rows(contexts[0], order),
@@ -72,12 +75,13 @@ def _probe(model: Model, order: LoadModel) -> Footprint:
     return footprint
 
 
-def _shapes(model: Model, order: LoadModel, footprint: Footprint) -> list[Shape]:
+def _shapes(model: Model, order: LoadModel, footprint: Footprint) -> Shapes:
     wishes = Wishes(
         streams=order.streams,
         stream_tokens=order.stream_tokens,
         context_tokens=order.context_tokens,
         long_streams=order.long_streams,
+        short_streams=order.short_streams,
     )
     can_move = model.memory_kind == "trim_anywhere"
     return shapes(free_memory_bytes(), footprint, model.trained_context_tokens, wishes, can_move=can_move)
@@ -118,7 +122,7 @@ def _card(
     return ModelCard(
         name=order.name,
         description=model.description,
-        context_tokens=contexts[-1].stream_tokens,
+        context_tokens=max(context.stream_tokens for context in contexts),
         trained_context_tokens=model.trained_context_tokens,
         vocabulary_size=model.vocabulary_size,
         parameters=model.parameters,

@@ -6,6 +6,7 @@ It knows nothing of sockets: commands are method calls, and what a step brought 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -38,7 +39,8 @@ from completionist.engine.llama.preparing import Newcomer, Preparer
 from completionist.engine.llama.projector import Projector
 from completionist.engine.llama.runner import MAX_CALL_TOKENS, DecodeFailed
 from completionist.engine.llama.sampler import Row
-from completionist.engine.llama.sequence import Request, Sequence
+from completionist.engine.llama.sequence import Account, Request, Sequence
+from completionist.engine.llama.streams import Streams
 from completionist.engine.llama.waiting import WaitingRoom
 
 _QUIET_STEPS = 3
@@ -200,22 +202,33 @@ class Engine:
         while self._waiting and self._memory.n_free:
             now_s, running = time.monotonic(), self._memory.by_account()
             for request in self._waiting.in_order(now_s, running):
-                leaves_room = self._waiting.leaves_room(request, self._memory.n_free_for(request), running, now_s)
-                if leaves_room and self._memory.outlook(request) == "placeable":
+                pool = self._pool_for(request, running, now_s)
+                if pool is not None and not self._memory.awaits_prompt(request, len(self._waiting)):
                     break
             else:
                 return
             self._waiting.starts(request, now_s)
             request.started_s = request.started_s or now_s
-            self._start_choice(request)
+            self._start_choice(request, pool)
 
-    def _start_choice(self, request: Request) -> None:
+    def _pool_for(self, request: Request, running: Counter[Account], now_s: float) -> Streams | None:
+        """Where a choice of it may start now."""
+        for pool in self._memory.free_pools(request):
+            if self._memory.is_short(pool):
+                may_start = self._waiting.may_have_short(request, running, now_s)
+            else:
+                may_start = self._waiting.leaves_room(request, pool.n_free, running, now_s)
+            if may_start:
+                return pool
+        return None
+
+    def _start_choice(self, request: Request, pool: Streams) -> None:
         self._is_stalled = False
         sequence = request.start()
         if not request.choices_waiting:
             self._waiting.discard(request)
         try:
-            self._memory.place(sequence)
+            self._memory.place(sequence, pool)
         except DecodeFailed as error:
             self._fail(request, WorkerFault(str(error)))
             return

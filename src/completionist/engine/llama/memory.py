@@ -1,13 +1,12 @@
 """Who is where: gives sequences their streams, with as much of the prompt as an earlier one left, and takes them back.
 
-`pools` are the wide context and, where there is one, the long one. A sequence starts in the first that holds it, and
-moves on when it has filled its stream.
+A sequence starts in the wide context if it fits, and moves on to the long one when it has filled its stream. Where the wide one
+is full it may start among the short streams, if it will never outgrow them.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Literal
 
 import numpy as np
 
@@ -21,10 +20,8 @@ from completionist.engine.llama.state import State
 from completionist.engine.llama.streams import Streams
 
 _WORTH_WAITING_FOR_TOKENS = 64
-"""So much of a prompt is worth a wait, or a copy."""
+"""So much of a prompt is worth a wait of one request, or a copy."""
 _WORTH_KEEPING_TOKENS = 16
-
-Outlook = Literal["placeable", "no stream", "prompt underway"]
 
 
 class MemoryCorrupt(Exception):
@@ -39,12 +36,16 @@ class Memory:
         pools: list[Streams],
         prefixes: PrefixCache,
         *,
+        short: Streams | None = None,
         window_tokens: int,
         checkpoints_only: bool,
         block_rows: int,
     ) -> None:
-        """A prompt is continued at a multiple of `block_rows` (see `blocks`), unless the client says where."""
-        self.pools = pools
+        """`pools` are those of the wide context and, where there is one, of the long one. A prompt is continued at a multiple
+        of `block_rows` (see `blocks`), unless the client says where."""
+        self.pools = [*pools, short] if short else pools
+        """Every context's."""
+        self._wide, self._long, self._short = pools[0], pools[-1], short
         self.prefixes = prefixes
         self._window_tokens = window_tokens
         self._checkpoints_only = checkpoints_only
@@ -56,7 +57,7 @@ class Memory:
     @property
     def capacity_tokens(self) -> int:
         """The most one sequence can hold."""
-        return self.pools[-1].capacity_tokens
+        return self._long.capacity_tokens
 
     @property
     def can_take_back(self) -> bool:
@@ -78,27 +79,33 @@ class Memory:
     def by_account(self) -> Counter[Account]:
         return Counter(sequence.request.account for sequence in self.running())
 
-    def n_free_for(self, request: Request) -> int:
-        """Streams that are free where its prompt belongs."""
-        return self._pool_for(len(request.tokens)).n_free
+    def free_pools(self, request: Request) -> list[Streams]:
+        """Those with a free stream in which a choice of `request` can start, best first."""
+        home = self._wide if len(request.tokens) < self._wide.capacity_tokens else self._long
+        most_tokens = len(request.tokens) + (request.max_tokens or self.capacity_tokens)
+        pools = [] if home is self._long and self._parked else [home]
+        if self._short and most_tokens <= self._short.capacity_tokens:
+            pools.append(self._short)
+        return [pool for pool in pools if pool.n_free]
 
-    def outlook(self, request: Request) -> Outlook:
-        """Whether a choice of `request` can start now, and if not, what it waits for."""
-        pool = self._pool_for(len(request.tokens))
-        if not pool.n_free or (pool is self.pools[-1] and self._parked):
-            return "no stream"
-        if request.is_prompt_underway or (request.prompt_state is None and self._is_being_computed(request)):
-            return "prompt underway"
-        return "placeable"
+    def is_short(self, pool: Streams) -> bool:
+        """Whether it is that of the short streams, which are there for who finds no other."""
+        return pool is self._short
+
+    def awaits_prompt(self, request: Request, n_waiting: int) -> bool:
+        """Whether its prompt is being computed, or much of it: a choice of `request` waits rather than do it again. Where
+        `n_waiting` requests wait, all of them might, so that less is worth it."""
+        n_least = max(_WORTH_KEEPING_TOKENS, _WORTH_WAITING_FOR_TOKENS // max(1, n_waiting))
+        is_known = request.prompt_state is not None
+        return request.is_prompt_underway or (not is_known and self._is_being_computed(request, n_least))
 
     def n_kept(self, request: Request, n_tokens: int) -> int:
         """Of the first `n_tokens` of a choice of `request`, how many will be found by others."""
         return request.keeping.n_kept(n_tokens, can_trim=self._can_trim) if self.prefixes.is_enabled else 0
 
-    def place(self, sequence: Sequence) -> None:
-        """Give `sequence` a stream, with the longest start of its prompt that can be had; `outlook` must allow it."""
+    def place(self, sequence: Sequence, pool: Streams) -> None:
+        """Give `sequence` a stream of `pool`, one of `free_pools`, with the longest start of its prompt that can be had."""
         request = sequence.request
-        pool = self._pool_for(len(request.tokens))
         if request.prompt_state is not None:
             stream = self._clear(pool, pool.candidates()[0])
             if not pool.context.restore(stream, request.prompt_state):
@@ -160,19 +167,20 @@ class Memory:
                 pool.context.forget(stream)
 
     def arrange(self, *, is_quiet: bool) -> None:
-        """Before a step: move on what has filled its stream, and close a hole if nobody is coming to fill it."""
+        """Before a step: move on what has filled its stream, and if nobody is coming to fill them close a hole and empty a
+        short stream, so that fewer calls are needed."""
         self.expire()
-        for pool in self.pools[:-1]:
-            for sequence in pool.holders():
-                if sequence.n_cells >= pool.capacity_tokens:
-                    self._parked.append((sequence, pool.context.save(sequence.stream)))
-                    pool.context.forget(pool.release(sequence))
-        while self._parked and self.pools[-1].n_free:
+        for sequence in self._wide.holders() if self._wide is not self._long else []:
+            if sequence.n_cells >= self._wide.capacity_tokens:
+                self._parked.append((sequence, self._wide.context.save(sequence.stream)))
+                self._wide.context.forget(self._wide.release(sequence))
+        while self._parked and self._long.n_free:
             sequence, state = self._parked.popleft()
-            self._put(sequence, self.pools[-1], self.pools[-1].candidates()[0], state)
+            self._put(sequence, self._long, self._long.candidates()[0], state)
         if is_quiet:
             for pool in self.pools:
                 self._close_hole(pool)
+            self._leave_short()
 
     def check(self) -> None:
         """With nothing running: every stream is free and holds what the books say. Raises `MemoryCorrupt`."""
@@ -201,19 +209,17 @@ class Memory:
         until_s = max(lifetime.protected_until_s, sequence.protected_until_s)
         return lifetime._replace(protected_until_s=until_s)
 
-    def _pool_for(self, n_tokens: int) -> Streams:
-        return next((pool for pool in self.pools if n_tokens < pool.capacity_tokens), self.pools[-1])
-
-    def _is_being_computed(self, request: Request) -> bool:
-        """Someone of this project is computing much of this prompt right now: waiting costs less than doing it twice."""
-        if not self.pools[0].context.is_movable:
+    def _is_being_computed(self, request: Request, n_least: int) -> bool:
+        """Someone of this project is computing `n_least` tokens of this prompt right now: waiting costs less than doing it
+        twice."""
+        if not self._wide.context.is_movable:
             return False
         available = 0
         for in_common, entry in self.prefixes.matches(request.project, request.prompt):
             shared = request.keeping.n_readable(in_common)
             available = max(available, self._usable(entry, shared, request))
             is_coming = entry.sequence is not None and entry.n_present < shared
-            if is_coming and shared - available >= _WORTH_WAITING_FOR_TOKENS:
+            if is_coming and shared - available >= n_least:
                 return True
             if shared <= available:
                 break
@@ -341,12 +347,18 @@ class Memory:
 
     def _close_hole(self, pool: Streams) -> None:
         hole = pool.hole()
-        if hole is None:
-            return
-        last = pool.holders()[-1]
-        state = pool.context.save(last.stream)
-        pool.context.forget(pool.release(last))
-        self._put(last, pool, hole, state)
+        if hole is not None:
+            self._move(pool.holders()[-1], pool, pool, hole)
+
+    def _leave_short(self) -> None:
+        if self._short and self._short.holders() and self._wide.n_free > 1:  # the last one is kept for newcomers
+            self._move(self._short.holders()[-1], self._short, self._wide, self._wide.candidates()[0])
+
+    def _move(self, sequence: Sequence, source: Streams, pool: Streams, stream: int) -> None:
+        """From its stream of `source` to a free one of `pool`."""
+        state = source.context.save(sequence.stream)
+        source.context.forget(source.release(sequence))
+        self._put(sequence, pool, stream, state)
 
     def _put(self, sequence: Sequence, pool: Streams, stream: int, state: State) -> None:
         self._clear(pool, stream)

@@ -1,4 +1,5 @@
-"""How many streams of how many cells: a wide context for many sequences, and a long one for those that outgrow it.
+"""How many streams of how many cells: a wide context for many sequences, a long one for those that outgrow it, and one of short
+streams for bursts of requests that say that they stay short.
 
 Memory for cells is taken, and touched, when a context is made, so the sizes follow from what is free.
 """
@@ -14,10 +15,14 @@ from completionist.engine.llama.runner import ContextRefused, Footprint
 WIDE_STREAMS = 16
 WIDE_TOKENS = 2048
 LONG_STREAMS = 1
+SHORT_STREAMS = 48
+SHORT_TOKENS = 512
 _FEWEST_TOKENS = 256
 _SHARE_OF_FREE_MEMORY = 0.4
 _MAX_WIDE_BYTES = 4 << 30
 """More would only be touched and never used on the machines this runs on; settings may ask for it."""
+_MAX_SHORT_BYTES = 1 << 30
+"""Models whose cells are so large compute so slowly that more streams side by side are of little use."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -37,15 +42,26 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     """The most that one sequence can hold."""
     long_streams: int | None = None
+    short_streams: int | None = None
 
 
-def shapes(
-    free_bytes: int, footprint: Footprint, trained_tokens: int, wishes: Wishes, *, can_move: bool
-) -> list[Shape]:
-    """The wide context, and the long one where it is longer and sequences can move to it.
+class Shapes(msgspec.Struct, frozen=True):
+    """The contexts of a model."""
 
-    Without wishes both are halved until they fit into a share of the free memory. Raises `ContextRefused` where what was
-    wished for does not fit.
+    wide: Shape
+    long: Shape | None = None
+    """Where it is longer than the wide one, and sequences can move to it."""
+    short: Shape | None = None
+    """Where it is shorter than the wide one, and states can be copied to it."""
+
+    @property
+    def all(self) -> list[Shape]:
+        return [shape for shape in (self.wide, self.long, self.short) if shape]
+
+
+def shapes(free_bytes: int, footprint: Footprint, trained_tokens: int, wishes: Wishes, *, can_move: bool) -> Shapes:
+    """Without wishes all contexts are halved until they fit into a share of the free memory; who says how many streams there
+    are has no short ones beside these unless asked for. Raises `ContextRefused` where what was wished for does not fit.
     """
     budget = int(free_bytes * _SHARE_OF_FREE_MEMORY)
     longest = wishes.context_tokens or trained_tokens
@@ -57,14 +73,31 @@ def shapes(
         tokens = longest
     left = min(budget - footprint.of(n_long, longest), _MAX_WIDE_BYTES)
     n_streams = wishes.streams or _halve_streams(tokens, left, footprint)
-    chosen = [Shape(n_streams, tokens)] + ([Shape(n_long, longest)] if n_long else [])
-    needed = sum(footprint.of(shape.n_streams, shape.tokens) for shape in chosen)
+    left = min(budget - footprint.of(n_long, longest) - footprint.of(n_streams, tokens), _MAX_SHORT_BYTES)
+    n_short = _short_streams(left, footprint, wishes) if can_move and tokens > SHORT_TOKENS else 0
+    chosen = Shapes(
+        Shape(n_streams, tokens),
+        Shape(n_long, longest) if n_long else None,
+        Shape(n_short, SHORT_TOKENS) if n_short else None,
+    )
+    needed = sum(footprint.of(shape.n_streams, shape.tokens) for shape in chosen.all)
     if needed > free_bytes:
         raise ContextRefused(
             f"{_describe(chosen)} need {needed / 2**30:.1f} GiB and {free_bytes / 2**30:.1f} GiB are free: "
             "lower engine.streams or engine.context_tokens"
         )
     return chosen
+
+
+def _short_streams(left_bytes: int, footprint: Footprint, wishes: Wishes) -> int:
+    if wishes.short_streams is not None:
+        return wishes.short_streams
+    if wishes.streams is not None:
+        return 0
+    n_streams = SHORT_STREAMS
+    while n_streams and footprint.of(n_streams, SHORT_TOKENS) > left_bytes:
+        n_streams //= 2
+    return n_streams
 
 
 def _halve_tokens(tokens: int, n_bytes: int, footprint: Footprint) -> int:
@@ -80,5 +113,5 @@ def _halve_streams(tokens: int, n_bytes: int, footprint: Footprint) -> int:
     return n_streams
 
 
-def _describe(chosen: list[Shape]) -> str:
-    return " and ".join(f"{shape.n_streams} streams of {shape.tokens} tokens" for shape in chosen)
+def _describe(chosen: Shapes) -> str:
+    return " and ".join(f"{shape.n_streams} streams of {shape.tokens} tokens" for shape in chosen.all)

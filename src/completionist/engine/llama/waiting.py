@@ -6,7 +6,8 @@ fewest sequences running is next, in it the key with the fewest, then the reques
 whoever came first. One project may fill three quarters of the queue, and flex requests half of it: the rest is for others.
 
 Nobody takes the last free stream while somebody else, who holds none, is still asking: one who asks one thing at a time
-finds it free, however much others ask for.
+finds it free, however much others ask for. And nobody who holds more streams than somebody else who is asking gets a short
+one, of which there are many more for bursts.
 """
 
 from __future__ import annotations
@@ -78,8 +79,16 @@ class WaitingRoom:
         """Whether `request` may take one of the `n_free` streams where it belongs."""
         if n_free > 1 or not running[request.account]:
             return True
+        return all(running[account] for account in self._others(request, now_s))
+
+    def may_have_short(self, request: Request, running: Counter[Account], now_s: float) -> bool:
+        """Whether `request` may have a short stream: steps take longer by each, also for those who ask for less."""
+        return all(running[account] >= running[request.account] for account in self._others(request, now_s))
+
+    def _others(self, request: Request, now_s: float) -> list[Account]:
+        """Other keys that are asking."""
         asking = (account for account, seen_s in self._seen_s.items() if now_s - seen_s < ASKING_S)
-        return not any(account != request.account and not running[account] for account in asking)
+        return [account for account in asking if account != request.account]
 
     def starts(self, request: Request, now_s: float) -> None:
         """One of its choices gets a stream."""
