@@ -39,14 +39,24 @@ class Span(NamedTuple):
 Call = list[Span]
 
 
+class _Size(NamedTuple):
+    """What a span costs by."""
+
+    stream: int
+    n_tokens: int
+    n_cells: int
+    """That its rows attend to."""
+
+
 def cut(spans: list[Span], costs: Costs, max_call_tokens: int) -> list[Call]:
     """Cut the spans of one context, which come by ascending stream id, into the calls that are cheapest together."""
     n = len(spans)
     if n <= 1 or _is_one_piece(spans):
         return [spans] if spans else []
+    sizes = [_Size(one.stream, n_tokens, attended(one.n_cells + n_tokens)) for one, n_tokens in spans]
     best_ms, starts = [0.0] * (n + 1), [0] * (n + 1)
     for end in range(1, n + 1):
-        best_ms[end], latest = min(_last_calls(spans, costs, max_call_tokens, best_ms, end))
+        best_ms[end], latest = min(_last_calls(sizes[:end], costs, max_call_tokens, best_ms))
         starts[end] = -latest
     calls = []
     while n:
@@ -70,26 +80,27 @@ def _is_one_piece(spans: list[Span]) -> bool:
 
 
 def _last_calls(
-    spans: list[Span], costs: Costs, max_call_tokens: int, best_ms: list[float], end: int
+    sizes: list[_Size], costs: Costs, max_call_tokens: int, best_ms: list[float]
 ) -> Iterator[tuple[float, int]]:
-    """For every call that ends with the span before `end`: the cost up to there but for that of rows, which is the same
+    """For every call that ends with the last of these spans: the cost up to there but for that of rows, which is the same
     however they are cut, and its start, negative: of two that cost the same the shorter call is the lesser."""
     n_rows = longest = longest_chunk = n_pieces = 0
     heights: list[int] = []  # of the spans that one further down may share a piece with
-    for start in range(end - 1, -1, -1):
-        sequence, n_tokens = spans[start]
+    next_stream = sizes[-1].stream + 1
+    for start in range(len(sizes) - 1, -1, -1):
+        stream, n_tokens, n_cells = sizes[start]
         n_rows += n_tokens
-        is_broken = start + 1 < end and sequence.stream + 1 != spans[start + 1].sequence.stream
-        if start + 1 < end and (is_broken or n_rows > max_call_tokens):
+        if n_rows > n_tokens and (stream + 1 != next_stream or n_rows > max_call_tokens):
             return
-        n_cells = attended(sequence.n_cells + n_tokens)
+        next_stream = stream
         longest = max(longest, n_cells)
-        longest_chunk = max(longest_chunk, n_cells) if n_tokens > 1 else longest_chunk
+        if n_tokens > 1:
+            longest_chunk = max(longest_chunk, n_cells)
         while heights and heights[-1] > n_tokens:
             heights.pop()
         if not heights or heights[-1] < n_tokens:
             heights.append(n_tokens)
             n_pieces += 1
-        n_first = end - start if heights[0] == 1 else n_rows  # of the piece that has all streams
+        n_first = len(sizes) - start if heights[0] == 1 else n_rows  # of the piece that has all streams
         cells = longest * n_first + longest_chunk * (n_rows - n_first)
         yield round(best_ms[start] + costs.call_ms * n_pieces + costs.cell_ms * cells, _DIGITS), -start
