@@ -52,6 +52,17 @@ def test_a_burst_fills_short_streams_when_the_others_are_full(engine: Engine) ->
     engine._memory.check()
 
 
+def test_a_burst_computes_once_even_a_short_beginning_that_it_has_in_common(engine: Engine) -> None:
+    n = WIDE + SHORT
+    for i in range(n):
+        engine.submit(i, prompt(f"Of all the countries that lie on that river between two seas: name town {i}."))
+    while engine._newcomers:  # until all texts are tokens
+        engine._welcome()
+    while has_work(engine):
+        engine.step()
+    assert 16 * (n - 1) <= engine.stats().cached_tokens_total < 64 * (n - 1)
+
+
 def test_who_sets_no_limit_or_a_high_one_waits_for_a_long_stream(engine: Engine) -> None:
     wide, short = pools(engine)
     submit(engine, 0, WIDE)
