@@ -81,12 +81,12 @@ def test_beside_a_few_decodes_a_long_prompt_waits_for_pauses(n_decoding: int) ->
     assert {PAUSE_ROWS * 0.8 < chunks[i] <= PAUSE_ROWS for i in paused} == {True}
 
 
-def test_in_its_pauses_a_prompt_gets_more_than_its_share_of_all_steps() -> None:
+def test_in_its_pauses_a_prompt_gets_as_long_as_all_decodes_take() -> None:
     for n_decoding in range(1, 12):
         chunks = steps(n_decoding, 4 * STEPS_FOR_A_PAUSE)[STEPS_FOR_A_PAUSE:]
         decodes_ms = DEFAULT_COSTS.of(n_decoding, 256)
         prompt_ms = sum(DEFAULT_COSTS.of(n_tokens, 512) for n_tokens in chunks if n_tokens)
-        assert prompt_ms > PROMPT_SHARE * len(chunks) * decodes_ms
+        assert prompt_ms > len(chunks) * decodes_ms
 
 
 def test_beside_many_decodes_every_step_has_a_chunk() -> None:
@@ -144,21 +144,22 @@ def test_a_short_prompt_does_not_queue_behind_a_long_one_which_does_not_starve()
     holders = [sequence(4, n_prompt=4000, n_cells=0), sequence(7, n_prompt=90, n_cells=0)]
     assert shapes(holders) == [[(4, 422)], [(7, 90)]]
     crowd = [sequence(9 + i, n_prompt=100, n_cells=0) for i in range(7)]
-    assert shapes([*holders, *crowd])[0] == [(4, 122)]  # more than its ninth: no other fits whole
-    assert shapes([*holders, *(sequence(9 + i, n_prompt=90, n_cells=0) for i in range(7))])[0] == [(4, 62)]
+    assert shapes([*holders, *crowd])[0] == [(4, 512 // 9)]
+    crowd = [sequence(9 + i, n_prompt=110, n_cells=0) for i in range(7)]
+    assert shapes([*holders, *crowd])[0] == [(4, 92)]  # more than its ninth: less than half of another one would fit
 
 
 def test_the_prompt_of_who_has_fewest_streams_goes_before_those_of_who_has_many() -> None:
     """A key that floods has older requests than any other, always, and shorter ones perhaps."""
     flood = [sequence(20 + i, n_prompt=60, n_cells=0) for i in range(8)]
     other = sequence(90, n_prompt=90, n_cells=0, key="other")
-    assert shapes([*on_streams([200] * 14), *flood, other])[1:] == [[(20, 27)], [(90, 90)]]
+    assert shapes([*on_streams([200] * 14), *flood, other])[1:] == [[(20, 18)], [(90, 90)]]
 
 
 def test_prompts_that_are_nearest_to_their_end_come_first_and_the_oldest_is_sure_of_a_share() -> None:
     prompts = [sequence(20 + i, n_prompt=100, n_cells=n_cells) for i, n_cells in enumerate([0, 10, 60, 30])]
     chunks = shapes([*on_streams([200] * 15), *prompts])[1:]
-    assert [span for call in chunks for span in call] == [(20, 21), (22, 40)]
+    assert [span for call in chunks for span in call] == [(20, 19), (21, 19), (22, 40)]
 
 
 def test_runs_share_a_budget_and_one_that_would_be_cut_waits() -> None:
@@ -315,9 +316,11 @@ def test_a_prompt_behind_the_decodes_has_a_call_of_its_own() -> None:
     assert shapes([*on_streams([200] * 3), prompt]) == [[(0, 1), (1, 1), (2, 1)], [(3, 33)]]
 
 
-def test_a_prompt_that_fits_a_step_is_not_cut_to_fill_one_up() -> None:
+def test_a_prompt_that_fits_a_step_has_half_of_it_or_nothing_in_what_others_left() -> None:
+    prompts = [sequence(20 + i, n_prompt=240, n_cells=0) for i in range(4)]
+    assert shapes(prompts) == [[(20, 240), (21, 240)]]
     prompts = [sequence(20 + i, n_prompt=200, n_cells=0) for i in range(4)]
-    assert shapes(prompts) == [[(20, 200), (21, 200)]]
+    assert shapes(prompts) == [[(20, 200), (21, 200)], [(22, 112)]]
 
 
 def test_behind_many_cells_a_chunk_may_be_smaller() -> None:

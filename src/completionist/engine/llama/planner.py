@@ -2,10 +2,10 @@
 
     step = a token of each sequence that generates + chunks of prompts, cut into calls (see `calls`)
 
-A prompt beside many decodes may lengthen each step by a share of what these take, by the same costs: its chunks shrink while
-its context grows. Beside few decodes such chunks would be small, and small ones cost more for each row. There a prompt that is
-not short waits for a pause of the decodes, which is one step in so many that most of a stream's tokens come as fast as if there
-were no prompt; in it the prompt gets as much as it would have had in all of these steps, or more.
+A prompt beside many decodes may lengthen each step by a share of what these take, by the costs of calls: its chunks shrink
+while contexts grow. Beside few decodes such chunks would be small, and small ones cost more for each row. There a prompt that
+is not short waits for a pause of the decodes, which is one step in so many that most of a stream's tokens come as fast as if
+there were no prompt; in it the prompt gets as long as the decodes of all these steps take, or longer.
 
 Every prompt under way brings its allowance. The one that got its stream first is sure of its own, so that it does not starve.
 The rest goes to whose account has the fewest streams, so that a key that floods keeps nobody waiting, and then to whichever is
@@ -25,8 +25,11 @@ from completionist.engine.llama.calls import CELL_STEP, Call, Span, attended, cu
 from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.sequence import Sequence
 
-PROMPT_SHARE = 1.0
-"""What one prompt may add to a step, as a share of its decodes, by the costs."""
+PROMPT_SHARE = 1.4
+"""What one prompt may add to a step, as a share of what its decodes would take if they attended to nothing, by the costs. What
+their contexts add to a step is taken off, so that steps do not grow with them."""
+_LEAST_SHARE = 0.75
+"""Of its share that part is left to a prompt, however long the contexts are."""
 MAX_PROMPT_SHARE = 8.0
 """What all prompts together may add."""
 SHORT_ROWS = 128
@@ -103,7 +106,9 @@ def _beside(
 ) -> tuple[list[Sequence], float]:
     """Of the prompts those that may have a chunk beside the decodes, and how long all their chunks may take."""
     decodes_ms = sum(_call_ms(call, costs) for call in decodes)
-    share_ms = decodes_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * len(prefilling))
+    bare_ms = sum(costs.of(sum(span.n_tokens for span in call), 0) for call in decodes)
+    share_ms = bare_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * len(prefilling))
+    share_ms = max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
     pause_ms = PAUSE_ROWS * costs.row_ms
     if STEPS_FOR_A_PAUSE * decodes_ms > pause_ms:  # the prompt would have less than half of the time
         return prefilling, share_ms
@@ -146,10 +151,10 @@ def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_toke
         if sequence is first:
             left_ms, left_tokens = left_ms + _chunk_ms(first, n_sure, costs), left_tokens + n_sure
         n_tokens = _rows(sequence, costs, left_ms, left_tokens)
-        is_cut = n_tokens < sequence.n_in_call and _fits(sequence, costs, budget_ms, max_tokens)
+        is_cut = 2 * n_tokens < sequence.n_in_call and _fits(sequence, costs, budget_ms, max_tokens)
         if sequence is first:
             n_tokens = first.n_in_call if _is_whole(first) else max(n_sure, n_tokens)
-        elif is_cut and chunks:  # a piece less if it comes whole in the next step
+        elif is_cut and chunks:  # less than half of it: in the next step it may come whole, which is a piece less
             continue
         if n_tokens:
             chunks[sequence] = n_tokens
