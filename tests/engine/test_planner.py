@@ -153,7 +153,7 @@ def test_the_prompt_of_who_has_fewest_streams_goes_before_those_of_who_has_many(
     """A key that floods has older requests than any other, always, and shorter ones perhaps."""
     flood = [sequence(20 + i, n_prompt=60, n_cells=0) for i in range(8)]
     other = sequence(90, n_prompt=90, n_cells=0, key="other")
-    assert shapes([*on_streams([200] * 14), *flood, other])[1:] == [[(20, 18)], [(90, 90)]]
+    assert shapes([*on_streams([200] * 14), *flood, other])[1:] == [[(20, 10)], [(90, 90)]]
 
 
 def test_prompts_that_are_nearest_to_their_end_come_first_and_the_oldest_is_sure_of_a_share() -> None:
@@ -316,11 +316,28 @@ def test_a_prompt_behind_the_decodes_has_a_call_of_its_own() -> None:
     assert shapes([*on_streams([200] * 3), prompt]) == [[(0, 1), (1, 1), (2, 1)], [(3, 33)]]
 
 
-def test_a_prompt_that_fits_a_step_has_half_of_it_or_nothing_in_what_others_left() -> None:
+def test_a_prompt_that_a_step_has_room_for_is_cut_only_for_half_of_it_or_more() -> None:
     prompts = [sequence(20 + i, n_prompt=240, n_cells=0) for i in range(4)]
     assert shapes(prompts) == [[(20, 240), (21, 240)]]
     prompts = [sequence(20 + i, n_prompt=200, n_cells=0) for i in range(4)]
     assert shapes(prompts) == [[(20, 200), (21, 200)], [(22, 112)]]
+
+
+def test_what_is_nearly_whole_comes_whole() -> None:
+    def chunks(n_prompt: int) -> list[list[tuple[int, int]]]:
+        return shapes([*on_streams([200] * 15), *(sequence(20 + i, n_prompt=n_prompt, n_cells=0) for i in range(2))])[
+            1:
+        ]
+
+    assert chunks(22) == [[(20, 22)], [(21, 15)]]
+    assert chunks(20) == [[(20, 20), (21, 20)]]
+
+
+def test_the_oldest_prompt_comes_whole_if_that_is_half_of_a_step() -> None:
+    prompts = [sequence(20 + i, n_prompt=30, n_cells=0) for i in range(12)]
+    prompts[7].request.started_s = -1.0
+    spans = [span for call in shapes([*on_streams([200] * 15), *prompts]) for span in call]
+    assert (27, 30) in spans
 
 
 def test_behind_many_cells_a_chunk_may_be_smaller() -> None:

@@ -50,6 +50,8 @@ _LEAST_FAST_CELLS = 256
 _LEAST_FAST_SHARE = 3 / 8
 """Behind so many cells a chunk that has room for this share of the fast number of rows takes that number: 64 rows behind 1,000
 cells take 1.5 times as long as 32."""
+_NEARLY_WHOLE, _WORTH_A_CUT = 3 / 4, 1 / 2
+"""Shares of a prompt."""
 _ALIKE_TOKENS = 16
 """Ways to the first token that differ by less than this are as good as equal."""
 _WORTH_A_CALL_TOKENS = 4
@@ -143,19 +145,17 @@ def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, i
 def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_tokens: int) -> dict[Sequence, int]:
     """Prompt chunks within `budget_ms` and `max_tokens`, best first; the prompt that got its stream first always has one."""
     first = min(prefilling, key=_age)
-    n_least = min(first.n_in_call, _least_rows(first, costs))
-    n_sure = max(n_least, _rows(first, costs, budget_ms / len(prefilling), max_tokens // len(prefilling)))
+    n_sure = _sure_rows(first, costs, budget_ms, max_tokens, len(prefilling))
     left_ms, left_tokens = budget_ms - _chunk_ms(first, n_sure, costs), max_tokens - n_sure
     chunks: dict[Sequence, int] = {}
     for sequence in prefilling:
         if sequence is first:
             left_ms, left_tokens = left_ms + _chunk_ms(first, n_sure, costs), left_tokens + n_sure
         n_tokens = _rows(sequence, costs, left_ms, left_tokens)
-        is_cut = 2 * n_tokens < sequence.n_in_call and _fits(sequence, costs, budget_ms, max_tokens)
+        if chunks and _fits(sequence, costs, budget_ms, max_tokens):
+            n_tokens = _not_cut(n_tokens, sequence.n_in_call, left_tokens)
         if sequence is first:
             n_tokens = first.n_in_call if _is_whole(first) else max(n_sure, n_tokens)
-        elif is_cut and chunks:  # less than half of it: in the next step it may come whole, which is a piece less
-            continue
         if n_tokens:
             chunks[sequence] = n_tokens
             left_ms -= _chunk_ms(sequence, n_tokens, costs)
@@ -179,6 +179,22 @@ def _least_rows(sequence: Sequence, costs: Costs) -> int:
     """As many as take no longer than `MIN_CHUNK_TOKENS` at the beginning of a prompt, and half of these at least."""
     near_ms, far_ms = (costs.row_ms + costs.cell_ms * n for n in (CELL_STEP, attended(sequence.n_cells + 1)))
     return max(MIN_CHUNK_TOKENS // 2, int(MIN_CHUNK_TOKENS * near_ms / far_ms))
+
+
+def _sure_rows(first: Sequence, costs: Costs, budget_ms: float, max_tokens: int, n_prompts: int) -> int:
+    """What the prompt that got its stream first is sure of: its part of the step, or all of it if that is half at most."""
+    if _fits(first, costs, budget_ms / 2, max_tokens // 2):
+        return first.n_in_call
+    n_least = min(first.n_in_call, _least_rows(first, costs))
+    return max(n_least, _rows(first, costs, budget_ms / n_prompts, max_tokens // n_prompts))
+
+
+def _not_cut(n_tokens: int, n_next: int, max_tokens: int) -> int:
+    """A prompt that a step has room for is not cut to fill one up: nearly all of it comes whole, and for little of it the next
+    step will do. In two parts it would take a piece more."""
+    if _NEARLY_WHOLE * n_next <= n_tokens and n_next <= max_tokens:
+        return n_next
+    return n_tokens if n_tokens >= _WORTH_A_CUT * n_next else 0
 
 
 def _fits(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -> bool:
