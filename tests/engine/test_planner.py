@@ -338,6 +338,9 @@ def test_the_oldest_prompt_comes_whole_if_that_is_half_of_a_step() -> None:
     prompts[7].request.started_s = -1.0
     spans = [span for call in shapes([*on_streams([200] * 15), *prompts]) for span in call]
     assert (27, 30) in spans
+    other = sequence(90, n_prompt=300, n_cells=0, key="other")  # its key has fewer streams, so it goes first
+    spans = [span for call in shapes([*on_streams([200] * 15), *prompts, other]) for span in call]
+    assert next(n for i, n in spans if i == 27) < 30
 
 
 def test_behind_many_cells_a_chunk_may_be_smaller() -> None:

@@ -143,9 +143,16 @@ def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, i
 
 
 def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_tokens: int) -> dict[Sequence, int]:
-    """Prompt chunks within `budget_ms` and `max_tokens`, best first; the prompt that got its stream first always has one."""
+    """Prompt chunks within `budget_ms` and `max_tokens`, best first. The prompt that got its stream first always has one: its
+    part of the step, or all of it if that is half of the step at most and no account goes before its own.
+    """
     first = min(prefilling, key=_age)
-    n_sure = _sure_rows(first, costs, budget_ms, max_tokens, len(prefilling))
+    is_next = first.request.account == prefilling[0].request.account
+    if is_next and _fits(first, costs, budget_ms / 2, max_tokens // 2):
+        n_sure = first.n_in_call
+    else:
+        n_least = min(first.n_in_call, _least_rows(first, costs))
+        n_sure = max(n_least, _rows(first, costs, budget_ms / len(prefilling), max_tokens // len(prefilling)))
     left_ms, left_tokens = budget_ms - _chunk_ms(first, n_sure, costs), max_tokens - n_sure
     chunks: dict[Sequence, int] = {}
     for sequence in prefilling:
@@ -179,14 +186,6 @@ def _least_rows(sequence: Sequence, costs: Costs) -> int:
     """As many as take no longer than `MIN_CHUNK_TOKENS` at the beginning of a prompt, and half of these at least."""
     near_ms, far_ms = (costs.row_ms + costs.cell_ms * n for n in (CELL_STEP, attended(sequence.n_cells + 1)))
     return max(MIN_CHUNK_TOKENS // 2, int(MIN_CHUNK_TOKENS * near_ms / far_ms))
-
-
-def _sure_rows(first: Sequence, costs: Costs, budget_ms: float, max_tokens: int, n_prompts: int) -> int:
-    """What the prompt that got its stream first is sure of: its part of the step, or all of it if that is half at most."""
-    if _fits(first, costs, budget_ms / 2, max_tokens // 2):
-        return first.n_in_call
-    n_least = min(first.n_in_call, _least_rows(first, costs))
-    return max(n_least, _rows(first, costs, budget_ms / n_prompts, max_tokens // n_prompts))
 
 
 def _not_cut(n_tokens: int, n_next: int, max_tokens: int) -> int:
