@@ -35,7 +35,7 @@ def test_ten_thousand_requests_leave_no_cell_stream_or_blob(tmp_path: Path) -> N
 def test_churn_among_short_streams_leaves_nothing_either(short_model_path: Path, tmp_path: Path) -> None:
     sizes: dict[str, object] = {"streams": 3, "stream_tokens": 1024, "context_tokens": 1024, "short_streams": 5}
     engine = loaded(short_model_path, tmp_path, **sizes)
-    churn(engine, 100)
+    churn(engine, 50)
     assert engine._memory.pools[-1].left_behind
 
 
