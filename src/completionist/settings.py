@@ -73,13 +73,11 @@ class EngineSettings(Section):
     long_streams: int | None = Field(default=None, ge=0, le=16)
     """Streams of `context_tokens` for sequences that outgrow theirs; None: 1 where these are longer."""
     short_streams: int | None = Field(default=None, ge=0, le=256)
-    """Streams of 512 tokens beside these, for requests that find none free and whose limit of tokens says that they stay
-    short, where the others are longer and memory can be copied to them; None: up to 48 if `streams` is left open, else none."""
+    """Streams of 512 tokens for bursts of short requests; None: up to 48, and none if `streams` is given."""
     kv_type: Literal["f16", "q8_0", "q4_0"] = "f16"
     """How the memory of sequences is stored: quantised it is half or a quarter of the size, slower and less exact."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
-    """Attention without the matrix of scores, which is faster in short streams and slower in long ones; auto: in those of up to
-    2048 tokens. Quantised memory always has it. Without, a long prompt too is answered as if nothing of it were cached."""
+    """Attention without the matrix of scores; auto: in streams of up to 2048 tokens. Quantised memory always has it."""
     cache_bytes: int | None = Field(default=None, ge=0)
     """Host memory for prompts that may come again; None: a tenth of what is free, at most 2 GiB; 0: none is kept."""
     queue_requests: int = Field(default=256, ge=0)
@@ -389,9 +387,8 @@ class Settings(Section):
 
     def named_files(self) -> Mapping[str, Path]:
         """The model files that have their names from here."""
-        return {
-            name: Path(said.model).expanduser() for name, said in self.served.items() if said.model and said.is_file
-        }
+        said = {name: one.model for name, one in self.served.items() if one.model and one.is_file}
+        return {name: Path(model).expanduser() for name, model in said.items()}
 
     @model_validator(mode="after")
     def _aliases_name_models(self) -> Settings:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from completionist.engine.base import StreamRange
+from completionist.engine.base import Failed, QueueFull, StreamRange
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from completionist.engine.llama.sizing import SHORT_TOKENS
@@ -73,6 +73,19 @@ def test_who_sets_no_limit_or_a_high_one_waits_for_a_long_stream(engine: Engine)
     assert (wide.n_free, short.n_free, engine.stats().waiting) == (0, SHORT, 2)
     for i in (10, 11):
         engine.cancel(i)
+    while has_work(engine):
+        engine.step()
+
+
+def test_free_short_streams_make_no_room_for_who_waits_for_another(short_model_path: Path, tmp_path: Path) -> None:
+    sizes: dict[str, object] = {"streams": 1, "stream_tokens": 1024, "context_tokens": 1024, "short_streams": SHORT}
+    engine, card = load(order(short_model_path, tmp_path, **sizes, max_waiting=0))
+    assert card.streams == 1
+    submit(engine, 0, 1)
+    engine.step()
+    submit(engine, 1, 1, max_tokens=None)
+    assert (1, Failed(QueueFull("default"))) in engine.take_events()
+    assert engine.stats().waiting == 0
     while has_work(engine):
         engine.step()
 

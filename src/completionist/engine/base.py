@@ -305,7 +305,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     kv_bytes: int
     """Host memory of all streams' cells."""
     streams: int
-    """Sequences that decode side by side."""
+    """Sequences of any kind that decode side by side; those in short streams come on top."""
     ranges: tuple[StreamRange, ...] = ()
     """How long these are: the wide context's first, to whose longer ones a sequence moves that outgrows its own; the short
     ones for bursts last."""

@@ -37,7 +37,9 @@ class LoadModel(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     context_tokens: int | None
     """The most one sequence can hold."""
     long_streams: int | None
+    """Of `context_tokens`."""
     short_streams: int | None
+    """For bursts."""
     kv_type: Literal["f16", "q8_0", "q4_0"]
     flash_attention: Literal["auto", "on", "off"]
     cache_bytes: int | None

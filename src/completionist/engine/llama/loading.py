@@ -42,6 +42,8 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         chosen = _shapes(model, order, footprint)
         contexts = [_context(model, order, shape) for shape in chosen.all]
         card = _card(order, model, contexts, footprint, [digest.result() for digest in digests])
+    if chosen.short:  # they come on top
+        card = msgspec.structs.replace(card, streams=card.streams - chosen.short.n_streams)
     if projector is not None:
         card = msgspec.structs.replace(card, sight=projector.sight, hearing=projector.hearing)
     pools = [Streams(context) for context in contexts]

@@ -84,7 +84,7 @@ class Engine:
     def submit(self, request_id: int, prompt: Prompt) -> None:
         """Take a request on, or fail it."""
         coming = [newcomer.prompt.project for newcomer in self._newcomers.values()]
-        if not self._waiting.has_room(prompt.project, self._memory.n_free, prompt.tier, coming):
+        if not self._waiting.has_room(prompt.project, self._memory.n_free_for_any, prompt.tier, coming):
             self._refuse(request_id, QueueFull(prompt.tier))
             return
         self._newcomers[request_id] = self._preparer.prepare(request_id, prompt, time.monotonic())

@@ -69,6 +69,11 @@ class Memory:
         return sum(pool.n_free for pool in self.pools)
 
     @property
+    def n_free_for_any(self) -> int:
+        """Without the short ones, which not everybody can have."""
+        return self.n_free - (self._short.n_free if self._short else 0)
+
+    @property
     def n_streams(self) -> int:
         return sum(pool.context.n_streams for pool in self.pools)
 
