@@ -43,6 +43,7 @@ _ORDER = LoadModel(
     flash_attention="auto",
     cache_bytes=None,
     max_waiting=0,
+    is_alone=False,
 )
 LAUNCH = Launch(command=(sys.executable, "-m", "bench.scripted", "worker"), environment={}, load=_ORDER)
 

@@ -39,6 +39,7 @@ def order(model_path: Path, cache_dir: Path, **changes: object) -> LoadModel:
         "flash_attention": "off",
         "cache_bytes": 64 << 20,
         "max_waiting": 100,
+        "is_alone": True,
     }
     return LoadModel(**{**fields, **changes})  # type: ignore[arg-type]  # the fields' types are the struct's own
 

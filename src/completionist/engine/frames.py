@@ -46,6 +46,8 @@ class LoadModel(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Host memory for the prefix cache; 0 turns it off."""
     max_waiting: int
     """Requests that may wait for a stream."""
+    is_alone: bool
+    """Nothing else goes on in this server, so that the machine can be measured."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit", array_like=True):

@@ -1,7 +1,7 @@
 """What calls to the library cost on this machine: the numbers that the planner cuts steps by, and the best thread count.
 
-`completionist bench` measures them and keeps them; a start only reads them. They belong to one model file, library,
-processor and quota: for anything else they are measured again.
+`completionist bench` measures both and keeps them. They belong to one model file, library, processor and quota: for anything
+else they are measured again.
 """
 
 from __future__ import annotations
@@ -37,15 +37,6 @@ class Costs(msgspec.Struct, frozen=True):
 DEFAULT_COSTS = Costs(call_ms=8.0, row_ms=4.5, cell_ms=0.002)
 """Of the 135M model on two cores with AVX-512. The planner compares costs with each other only, so that until they are
 measured their ratios have to do."""
-_LEAST_MS = 1e-6
-
-
-def solve(one: tuple[int, int, float], many: tuple[int, int, float], far: tuple[int, int, float]) -> Costs:
-    """Costs from three calls, each given as its rows, the cells they attend to, and its milliseconds: one row; many rows;
-    as many rows with more cells. Noise cannot make a cost negative."""
-    cell_ms = max(_LEAST_MS, (far[2] - many[2]) / (far[0] * (far[1] - many[1])))
-    row_ms = max(_LEAST_MS, (many[2] - one[2]) / (many[0] - one[0]) - cell_ms * many[1])
-    return Costs(call_ms=max(_LEAST_MS, one[2] - row_ms - cell_ms * one[1]), row_ms=row_ms, cell_ms=cell_ms)
 
 
 class Measured(msgspec.Struct, frozen=True):

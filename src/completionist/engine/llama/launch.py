@@ -57,6 +57,7 @@ def launch(
             flash_attention=settings.flash_attention,
             cache_bytes=settings.cache_bytes,
             max_waiting=settings.queue_requests,
+            is_alone=beside == "nothing",
         ),
     )
 

@@ -13,9 +13,10 @@ from completionist.engine.base import ModelCard, StreamRange
 from completionist.engine.frames import LoadModel
 from completionist.engine.llama.blocks import LARGEST_BLOCK_ROWS, block_rows
 from completionist.engine.llama.capi import Native, print_last_words
-from completionist.engine.llama.costs import DEFAULT_COSTS, Costs, kept
+from completionist.engine.llama.costs import Costs, kept
 from completionist.engine.llama.digest import model_sha256
 from completionist.engine.llama.loop import Engine
+from completionist.engine.llama.measuring import costs_at_start
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
 from completionist.engine.llama.prefixes import PrefixCache
@@ -55,7 +56,9 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         checkpoints_only=model.memory_kind == "checkpoints_only",
         block_rows=_block_rows(contexts[0], order),
     )
-    return Engine(model, memory, costs=_costs(order), max_waiting=order.max_waiting, projector=projector), card
+    return Engine(
+        model, memory, costs=_costs(contexts[0], order), max_waiting=order.max_waiting, projector=projector
+    ), card
 
 
 def _projector_path(order: LoadModel) -> Path | None:
@@ -113,9 +116,12 @@ def _cache_budget(order: LoadModel) -> int:
     return min(_MAX_DEFAULT_CACHE_BYTES, free_memory_bytes() // _DEFAULT_CACHE_SHARE)
 
 
-def _costs(order: LoadModel) -> Costs:
-    measured = kept(Path(order.cache_dir), Path(order.model_path), order.library_description)
-    return measured.costs if measured and measured.threads == order.threads else DEFAULT_COSTS
+def _costs(context: Context, order: LoadModel) -> Costs:
+    model = Path(order.cache_dir), Path(order.model_path), order.library_description
+    measured = kept(*model)
+    if measured and measured.threads == order.threads:
+        return measured.costs
+    return costs_at_start(context, *model, may_measure=order.is_alone)
 
 
 def _card(

@@ -17,16 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from completionist.engine.base import Sampling
-from completionist.engine.llama.calls import Span, attended
+from completionist.engine.llama.calls import Span
 from completionist.engine.llama.capi import LibraryRefused, Native
-from completionist.engine.llama.costs import Costs, solve
+from completionist.engine.llama.costs import DEFAULT_COSTS, Costs
+from completionist.engine.llama.measuring import measured
 from completionist.engine.llama.model import Model, ModelRefused
 from completionist.engine.llama.runner import Context, ContextRefused
 from completionist.engine.llama.sequence import Request, Sequence
 
 _STEP_TOKENS = 8
 """A prompt so short that only the steps behind it count."""
-_CHUNK_TOKENS = 64
+_LEAST_CELLS = 512
+"""Enough to measure what calls cost."""
 _REPEATS = 2
 
 
@@ -36,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     threads: tuple[int, ...]
     streams: int
     prompt_tokens: int
-    """At most 512; the costs are measured with twice as many in front."""
+    """At most 512."""
     one_tokens: int
     """Of a stream alone."""
     many_tokens: int
@@ -60,33 +62,29 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(model: Model, plan: Plan, threads: int) -> Reading:
     """Measure with one thread count. Raises `ContextRefused`."""
-    n_cells = 2 * (plan.prompt_tokens + _CHUNK_TOKENS) + max(plan.one_tokens, plan.many_tokens)
+    n_cells = max(_LEAST_CELLS, plan.prompt_tokens, _STEP_TOKENS + 1 + max(plan.one_tokens, plan.many_tokens))
     context = Context(model, n_streams=plan.streams, stream_tokens=n_cells, threads=threads)
     context.warm_up()
     try:
-        prompt_ms = min(_chunks_ms(context, model, [plan.prompt_tokens])[0] for _ in range(_REPEATS))
+        prompt_ms = min(_prompt_ms(context, model, plan.prompt_tokens) for _ in range(_REPEATS))
         one_ms, many_ms = (
             _steps_ms(context, model, n_streams, n_steps)
             for n_streams, n_steps in ((1, plan.one_tokens), (plan.streams, plan.many_tokens))
         )
-        near_ms = min(_chunks_ms(context, model, [_CHUNK_TOKENS] * _REPEATS))
-        far_ms = min(_chunks_ms(context, model, [plan.prompt_tokens] * 2 + [_CHUNK_TOKENS] * _REPEATS)[2:])
+        costs = measured(context) or DEFAULT_COSTS
     finally:
         context.close()
-    n_near, n_far = (attended(n_before + _REPEATS * _CHUNK_TOKENS) for n_before in (0, 2 * plan.prompt_tokens))
     return Reading(
         threads=threads,
         one_per_s=1000 / float(np.mean(one_ms)),
         many_per_s=1000 * plan.streams / float(np.mean(many_ms)),
         prompt_per_s=1000 * plan.prompt_tokens / prompt_ms,
-        costs=solve((1, n_near, min(one_ms)), (_CHUNK_TOKENS, n_near, near_ms), (_CHUNK_TOKENS, n_far, far_ms)),
+        costs=costs,
     )
 
 
-def _chunks_ms(context: Context, model: Model, chunks: list[int]) -> list[float]:
-    """Milliseconds of each chunk of a new prompt."""
-    sequence = _started(context, model, 0, sum(chunks))
-    return [_timed(context, [Span(sequence, n_tokens)])[0] for n_tokens in chunks]
+def _prompt_ms(context: Context, model: Model, n_tokens: int) -> float:
+    return _timed(context, [Span(_started(context, model, 0, n_tokens), n_tokens)])[0]
 
 
 def _steps_ms(context: Context, model: Model, n_streams: int, n_steps: int) -> list[float]:
