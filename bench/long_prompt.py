@@ -25,6 +25,8 @@ def _compare(session: Session, server: Server, n_others: int, n_tokens: int) -> 
     seeds = iter(range(1000))
     others = [Ask(messages=program(10 + stream), max_tokens=2000, is_background=True) for stream in range(n_others)]
 
+    server.run([Ask(messages=ask.messages, max_tokens=2) for ask in others])  # so that they start at once, by any model
+
     def newcomer(after_s: float) -> Ask:
         task = f"Tell a long story about {words(n_tokens, seed=next(seeds))}."  # words alone may get no answer at all
         return Ask(messages=chat(task), max_tokens=24, after_s=after_s)

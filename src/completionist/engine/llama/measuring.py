@@ -1,6 +1,6 @@
-"""What calls to the library cost with one context, measured with the chunks of a short prompt.
+"""What calls to the library cost with one context, measured with a chunk of a prompt at its beginning and one further on.
 
-The first start with a model file does it, unless something else goes on in the server: it takes as long as 512 tokens of a
+The first start with a model file does it, unless something else goes on in the server: it takes as long as 640 tokens of a
 prompt. What is found is kept. `completionist bench` measures on purpose, and what it kept goes first.
 """
 
@@ -10,17 +10,17 @@ import contextlib
 import time
 from pathlib import Path
 
-import numpy as np
-
-from completionist.engine.llama.calls import attended
+from completionist.engine.llama.calls import CELL_STEP, attended
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs
 from completionist.engine.llama.records import read, record_of, write
 from completionist.engine.llama.runner import Context
 
 _CHUNK_ROWS = 64
-_N_CHUNKS = 8
-_PROMPT_TOKENS = _CHUNK_ROWS * _N_CHUNKS
+_FAR_CELLS = CELL_STEP
+"""So many more than at the beginning are attended to further on."""
+_PROMPT_TOKENS = _FAR_CELLS + _CHUNK_ROWS
 _REPEATS = 3
+"""The fastest counts: others can only make a call slower."""
 _LONGEST_ROW_MS = 120.0
 """Where a single row takes longer the chunks would take a start more than ten seconds."""
 _MOST_ROWS_A_CALL = 100.0
@@ -42,30 +42,29 @@ def costs_at_start(context: Context, cache_dir: Path, model: Path, library: str,
 
 
 def measured(context: Context) -> Costs | None:
-    """None where it would take too long, streams are too short, or others used the machine too much. What `context` holds in
-    its first stream is lost. Raises `DecodeFailed`."""
-    if context.stream_tokens < _PROMPT_TOKENS:
+    """None where it would take too long, streams are too short or give nothing back, or others used the machine too much.
+    What `context` holds in its first stream is lost. Raises `DecodeFailed`."""
+    if not context.is_movable or context.stream_tokens < _PROMPT_TOKENS:
         return None
     tokens = [7 * i % context.vocabulary_size for i in range(1, _PROMPT_TOKENS + 1)]
-    one_ms = min(_timed_ms(context, tokens[:1], 0) for _ in range(_REPEATS))
-    if one_ms > _LONGEST_ROW_MS:
+    if _fastest_ms(context, tokens[:1], 0) > _LONGEST_ROW_MS:
         return None
-    ends = range(_CHUNK_ROWS, _PROMPT_TOKENS + 1, _CHUNK_ROWS)
-    chunks_ms = [_timed_ms(context, tokens[:end], end - _CHUNK_ROWS) for end in ends]
+    context.logits_behind(tokens[:_FAR_CELLS], 0)
+    far_ms = _fastest_ms(context, tokens, _FAR_CELLS)
+    near_ms = _fastest_ms(context, tokens[:_CHUNK_ROWS], 0)
+    one_ms = _fastest_ms(context, tokens[:1], 0)  # again: by now the server has started, which took processors
     context.forget(0)
-    costs = solve(one_ms, chunks_ms, _CHUNK_ROWS)
+    costs = solve(one_ms, near_ms, far_ms)
     return costs if _is_likely(costs) else None
 
 
-def solve(one_ms: float, chunks_ms: list[float], chunk_rows: int) -> Costs:
-    """From the milliseconds of a single row, and of the chunks of a prompt. Medians, so that one call that others disturbed
-    does not count; enough of them make a cost negative."""
-    half = len(chunks_ms) // 2
-    slopes = [later - earlier for earlier, later in zip(chunks_ms[:half], chunks_ms[half:], strict=True)]
-    cell_ms = float(np.median(slopes)) / (chunk_rows * chunk_rows * half)
-    near_ms, near_cells = float(np.median(chunks_ms[:half])), attended(1)
-    row_ms = (near_ms - one_ms) / (chunk_rows - 1) - cell_ms * near_cells
-    return Costs(call_ms=one_ms - row_ms - cell_ms * near_cells, row_ms=row_ms, cell_ms=cell_ms)
+def solve(one_ms: float, near_ms: float, far_ms: float) -> Costs:
+    """From the milliseconds of a single row, of a chunk at the beginning and of one further on. Calls that others disturbed can
+    make a cost negative."""
+    cell_ms = (far_ms - near_ms) / (_CHUNK_ROWS * _FAR_CELLS)
+    near_cells_ms = cell_ms * attended(1)
+    row_ms = (near_ms - one_ms) / (_CHUNK_ROWS - 1) - near_cells_ms
+    return Costs(call_ms=one_ms - row_ms - near_cells_ms, row_ms=row_ms, cell_ms=cell_ms)
 
 
 def _is_likely(costs: Costs) -> bool:
@@ -75,7 +74,11 @@ def _is_likely(costs: Costs) -> bool:
     return costs.call_ms < _MOST_ROWS_A_CALL * costs.row_ms and fewest < costs.row_ms / costs.cell_ms < most
 
 
-def _timed_ms(context: Context, tokens: list[int], n_known: int) -> float:
-    began_s = time.perf_counter()
-    context.logits_behind(tokens, n_known)
-    return (time.perf_counter() - began_s) * 1000
+def _fastest_ms(context: Context, tokens: list[int], n_known: int) -> float:
+    """To evaluate the `tokens` behind the first `n_known`."""
+    calls_ms = []
+    for _ in range(_REPEATS):
+        began_s = time.perf_counter()
+        context.logits_behind(tokens, n_known)
+        calls_ms.append((time.perf_counter() - began_s) * 1000)
+    return min(calls_ms)
