@@ -33,6 +33,7 @@ class Clock:
     ) -> None:
         self.stream_tokens = stream_tokens
         self.n_calls = 0
+        self.is_empty = True
         self._costs = costs
         self._disturbed_ms = disturbed_ms or {}
         """What others add to a call, by its number."""
@@ -43,12 +44,14 @@ class Clock:
 
     def forget(self, stream: int) -> None:
         assert stream == 0
+        self.is_empty = True
 
     def logits_behind(self, tokens: list[int], n_known: int) -> np.ndarray:
         assert n_known < len(tokens) <= self.stream_tokens
         self._now_ms += self._costs.of(len(tokens) - n_known, attended(len(tokens)))
         self._now_ms += self._disturbed_ms.get(self.n_calls, 0.0)
         self.n_calls += 1
+        self.is_empty = False
         return np.zeros(self.vocabulary_size, np.float32)
 
     def perf_counter(self) -> float:
@@ -97,7 +100,7 @@ def test_they_are_measured_once(found: Found) -> None:
     first, again = Clock(), Clock(Costs(call_ms=9.0, row_ms=9.0, cell_ms=0.009))
     assert msgspec.structs.astuple(found(first)) == as_measured(COSTS)
     assert msgspec.structs.astuple(found(again)) == as_measured(COSTS)
-    assert (first.n_calls, again.n_calls) == (13, 0)
+    assert (first.n_calls, first.is_empty, again.n_calls) == (13, True, 0)
 
 
 def test_single_calls_that_others_disturb_do_not_count(found: Found) -> None:
@@ -118,6 +121,7 @@ def test_single_calls_that_others_disturb_do_not_count(found: Found) -> None:
 )
 def test_what_shows_nothing_is_not_kept(found: Found, clock: Clock) -> None:
     assert found(clock) == DEFAULT_COSTS
+    assert clock.is_empty
     assert msgspec.structs.astuple(found(Clock())) == as_measured(COSTS)
 
 

@@ -47,15 +47,17 @@ def measured(context: Context) -> Costs | None:
     if not context.is_movable or context.stream_tokens < _PROMPT_TOKENS:
         return None
     tokens = [7 * i % context.vocabulary_size for i in range(1, _PROMPT_TOKENS + 1)]
-    if _fastest_ms(context, tokens[:1], 0) > _LONGEST_ROW_MS:
-        return None
+    costs = _of_calls(context, tokens) if _fastest_ms(context, tokens[:1], 0) <= _LONGEST_ROW_MS else None
+    context.forget(0)
+    return costs if costs and _is_likely(costs) else None
+
+
+def _of_calls(context: Context, tokens: list[int]) -> Costs:
     context.logits_behind(tokens[:_FAR_CELLS], 0)
     far_ms = _fastest_ms(context, tokens, _FAR_CELLS)
     near_ms = _fastest_ms(context, tokens[:_CHUNK_ROWS], 0)
-    one_ms = _fastest_ms(context, tokens[:1], 0)  # again: by now the server has started, which took processors
-    context.forget(0)
-    costs = solve(one_ms, near_ms, far_ms)
-    return costs if _is_likely(costs) else None
+    one_ms = _fastest_ms(context, tokens[:1], 0)  # last: by now the server has started, which took processors
+    return solve(one_ms, near_ms, far_ms)
 
 
 def solve(one_ms: float, near_ms: float, far_ms: float) -> Costs:
