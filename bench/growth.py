@@ -13,7 +13,7 @@ from bench.results import counted
 from bench.servers import Server, completionist
 
 TITLE = "Growth of a decode step"
-_TEMPLATE_TOKENS = 40
+_TEMPLATE_TOKENS = 46
 _STEPS = 12
 _POINTS = 2
 """Pairs for each place on the curve; it has no target."""
@@ -50,8 +50,8 @@ def _pair(session: Session, server: Server, bare: BareProcess, n_streams: int, n
 
 
 def _step_ms(server: Server, n_streams: int, n_context: int) -> float:
-    ask = Ask(messages=chat(words(n_context - _TEMPLATE_TOKENS, seed=1)), max_tokens=_STEPS + 1, n=n_streams)
-    answer = server.run([ask]).answers[0]
+    task = f"Tell a long story about {words(n_context - _TEMPLATE_TOKENS, seed=1)}."  # words alone may get no answer at all
+    answer = server.run([Ask(messages=chat(task), max_tokens=_STEPS + 1, n=n_streams)]).answers[0]
     elapsed_s = answer.pieces[-1].at_s - answer.pieces[0].at_s
     return elapsed_s / (answer.completion_tokens / n_streams - 1) * 1000
 
