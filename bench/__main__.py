@@ -37,7 +37,7 @@ def main() -> int:
     for name in ENGINE + OTHERS if _ALL in sys.argv else ENGINE:
         try:
             results.append(_run(name, options))
-        except (BrokenAnswer, NotIdle, OperatorError, RuntimeError, OSError, ValueError) as error:
+        except (BrokenAnswer, NotIdle, OperatorError, RuntimeError, OSError, LookupError, ValueError) as error:
             failed.append(name)
             print(f"{name}: {error}", file=sys.stderr)  # the others still count
     if options.is_json:

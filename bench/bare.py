@@ -51,6 +51,8 @@ class BareContext:
     def __init__(self, model: Model, *, n_sequences: int, n_cells: int, threads: int) -> None:
         self.c = model.c
         self.n_sequences = n_sequences
+        self.n_filled = 0
+        """Tokens of `fill` that sequence 0 begins with."""
         self.vocabulary_size = model.vocabulary_size
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_seq_max = n_sequences * n_cells, n_sequences
@@ -75,6 +77,7 @@ class BareContext:
     def prefill(self, sequence: int, tokens: list[int]) -> Rows:
         """Forget what the sequence held and evaluate `tokens`. Returns the logits behind the last one."""
         self.c.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        self.n_filled = 0
         for start in range(0, len(tokens), ROWS):
             chunk = tokens[start : start + ROWS]
             for row, token in enumerate(chunk):
@@ -153,8 +156,12 @@ def _drawer(vocabulary_size: int, n_sequences: int, temperature: float) -> Draw:
 
 
 def fill(context: BareContext, n_sequences: int, n_context: int) -> None:
-    """Put `n_context` tokens into each of the first `n_sequences`; computed once, copied."""
-    context.prefill(0, [1 + position % 1000 for position in range(n_context)])
+    """Put `n_context` tokens into each of the first `n_sequences`; computed once, copied. After a longer one nothing is
+    computed."""
+    if context.n_filled < n_context:
+        context.prefill(0, [1 + position % 1000 for position in range(n_context)])
+    context.trim(1, n_context)
+    context.n_filled = n_context
     context.spread(n_sequences)
 
 
