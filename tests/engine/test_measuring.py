@@ -133,12 +133,20 @@ def test_nothing_is_measured_beside_other_work(found: Found) -> None:
     assert msgspec.structs.astuple(found(clock, may_measure=False)) == as_measured(COSTS)
 
 
-def test_a_worker_measures_at_its_first_start(short_model_path: Path, tmp_path: Path) -> None:
+def test_a_worker_measures_at_its_first_start(
+    short_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def priced(context: Context, tokens: list[int], n_known: int) -> float:
+        context.logits_behind(tokens, n_known)
+        return COSTS.of(len(tokens) - n_known, attended(len(tokens)))
+
     def costs(**changes: object) -> Costs:
         fields: dict[str, object] = {"streams": 1, "stream_tokens": 512, "long_streams": 0, **changes}
-        return load(order(short_model_path, tmp_path, **fields))[0]._costs
+        engine, _ = load(order(short_model_path, tmp_path, **fields))
+        engine._memory.check()
+        return engine._costs
 
+    monkeypatch.setattr(measuring, "_fastest_ms", priced)
     assert costs(is_alone=False) == DEFAULT_COSTS
-    first = costs()
-    assert first != DEFAULT_COSTS
-    assert costs(is_alone=False) == first
+    assert msgspec.structs.astuple(costs()) == as_measured(COSTS)
+    assert msgspec.structs.astuple(costs(is_alone=False)) == as_measured(COSTS)

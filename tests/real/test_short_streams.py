@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from completionist.settings import DEFAULT_MODEL
 from tests.support import raw
-from tests.support.ask import official
+from tests.support.ask import ask, ask_streamed, official
 from tests.support.real import ONE_THREAD, running_model
 
 pytestmark = pytest.mark.model
@@ -28,9 +29,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_short_requests_are_answered_beside_a_long_one_plain_and_streamed(url: str) -> None:
+    short: dict[str, Any] = {"model": DEFAULT_MODEL, "max_completion_tokens": 8, "logit_bias": NO_END}
     with official(url, api_key="none", max_retries=0) as client:
-        create = client.chat.completions.create
-        story = create(
+        story = client.chat.completions.create(
             model=DEFAULT_MODEL,
             messages=[{"role": "user", "content": "Tell a long story."}],
             max_completion_tokens=900,
@@ -38,22 +39,11 @@ def test_short_requests_are_answered_beside_a_long_one_plain_and_streamed(url: s
             stream=True,
         )
         next(iter(story))
-        plain = create(
-            model=DEFAULT_MODEL,
-            messages=[{"role": "user", "content": "Count to ten."}],
-            max_completion_tokens=8,
-            logit_bias=NO_END,
-        )
-        streamed = create(
-            model=DEFAULT_MODEL,
-            messages=[{"role": "user", "content": "Count to nine."}],
-            max_completion_tokens=8,
-            logit_bias=NO_END,
-            stream=True,
-        )
-        ends = [chunk.choices[0].finish_reason for chunk in streamed if chunk.choices]
+        plain = ask(client, **short)
+        chunks = ask_streamed(client, **short)
         assert _running(url) == 1  # the story, which has the only other stream
         story.close()
+    ends = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices]
     assert plain.choices[0].finish_reason == ends[-1] == "length"
 
 

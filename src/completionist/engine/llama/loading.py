@@ -42,9 +42,8 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         footprint = _probe(model, order)
         chosen = _shapes(model, order, footprint)
         contexts = [_context(model, order, shape) for shape in chosen.all]
-        card = _card(order, model, contexts, footprint, [digest.result() for digest in digests])
-    if chosen.short:  # they come on top
-        card = msgspec.structs.replace(card, streams=card.streams - chosen.short.n_streams)
+        sha256 = [digest.result() for digest in digests]
+        card = _card(order, model, chosen, contexts, footprint=footprint, digests=sha256)
     if projector is not None:
         card = msgspec.structs.replace(card, sight=projector.sight, hearing=projector.hearing)
     pools = [Streams(context) for context in contexts]
@@ -56,9 +55,8 @@ def load(order: LoadModel, on_abort: Callable[[str], None] = print_last_words) -
         checkpoints_only=model.memory_kind == "checkpoints_only",
         block_rows=_block_rows(contexts[0], order),
     )
-    return Engine(
-        model, memory, costs=_costs(contexts[0], order), max_waiting=order.max_waiting, projector=projector
-    ), card
+    costs = _costs(contexts[0], order)
+    return Engine(model, memory, costs=costs, max_waiting=order.max_waiting, projector=projector), card
 
 
 def _projector_path(order: LoadModel) -> Path | None:
@@ -125,7 +123,13 @@ def _costs(context: Context, order: LoadModel) -> Costs:
 
 
 def _card(
-    order: LoadModel, model: Model, contexts: list[Context], footprint: Footprint, digests: Sequence[str]
+    order: LoadModel,
+    model: Model,
+    chosen: Shapes,
+    contexts: list[Context],
+    *,
+    footprint: Footprint,
+    digests: Sequence[str],
 ) -> ModelCard:
     return ModelCard(
         name=order.name,
@@ -136,7 +140,7 @@ def _card(
         parameters=model.parameters,
         weights_bytes=model.weights_bytes,
         kv_bytes=sum(footprint.of(context.n_streams, context.stream_cells) for context in contexts),
-        streams=sum(context.n_streams for context in contexts),
+        streams=sum(shape.n_streams for shape in chosen.all if shape is not chosen.short),
         ranges=tuple(StreamRange(context.n_streams, context.stream_tokens) for context in contexts),
         cache_bytes=_cache_budget(order),
         chat_template=model.chat_template,

@@ -18,7 +18,8 @@ from completionist.engine.llama.runner import Context
 _CHUNK_ROWS = 64
 _FAR_CELLS = CELL_STEP
 """So many more than at the beginning are attended to further on."""
-_PROMPT_TOKENS = _FAR_CELLS + _CHUNK_ROWS
+PROMPT_TOKENS = _FAR_CELLS + _CHUNK_ROWS
+"""Streams must be as long as this."""
 _REPEATS = 3
 """The fastest counts: others can only make a call slower."""
 _LONGEST_ROW_MS = 120.0
@@ -44,9 +45,9 @@ def costs_at_start(context: Context, cache_dir: Path, model: Path, library: str,
 def measured(context: Context) -> Costs | None:
     """None where it would take too long, streams are too short or give nothing back, or others used the machine too much.
     What `context` holds in its first stream is lost. Raises `DecodeFailed`."""
-    if not context.is_movable or context.stream_tokens < _PROMPT_TOKENS:
+    if not context.is_movable or context.stream_tokens < PROMPT_TOKENS:
         return None
-    tokens = [7 * i % context.vocabulary_size for i in range(1, _PROMPT_TOKENS + 1)]
+    tokens = [7 * i % context.vocabulary_size for i in range(1, PROMPT_TOKENS + 1)]
     costs = _of_calls(context, tokens) if _fastest_ms(context, tokens[:1], 0) <= _LONGEST_ROW_MS else None
     context.forget(0)
     return costs if costs and _is_likely(costs) else None

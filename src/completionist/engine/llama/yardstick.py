@@ -20,15 +20,13 @@ from completionist.engine.base import Sampling
 from completionist.engine.llama.calls import Span
 from completionist.engine.llama.capi import LibraryRefused, Native
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs
-from completionist.engine.llama.measuring import measured
+from completionist.engine.llama.measuring import PROMPT_TOKENS, measured
 from completionist.engine.llama.model import Model, ModelRefused
 from completionist.engine.llama.runner import Context, ContextRefused
 from completionist.engine.llama.sequence import Request, Sequence
 
 _STEP_TOKENS = 8
 """A prompt so short that only the steps behind it count."""
-_LEAST_CELLS = 512
-"""Enough to measure what calls cost."""
 _REPEATS = 2
 
 
@@ -62,7 +60,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(model: Model, plan: Plan, threads: int) -> Reading:
     """Measure with one thread count. Raises `ContextRefused`."""
-    n_cells = max(_LEAST_CELLS, plan.prompt_tokens, _STEP_TOKENS + 1 + max(plan.one_tokens, plan.many_tokens))
+    n_cells = max(PROMPT_TOKENS, plan.prompt_tokens, _STEP_TOKENS + 1 + max(plan.one_tokens, plan.many_tokens))
     context = Context(model, n_streams=plan.streams, stream_tokens=n_cells, threads=threads)
     context.warm_up()
     try:
