@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from completionist.engine.base import Sampling
 from completionist.engine.llama.capi import ffi
 from completionist.engine.llama.model import Model
-from completionist.engine.llama.prediction import LONGEST_RUN_TOKENS
+from completionist.engine.llama.runner import outputs
 from completionist.engine.llama.sampler import Sampler
 
 Rows = NDArray[np.float32]
@@ -51,13 +51,11 @@ class BareContext:
     def __init__(self, model: Model, *, n_sequences: int, n_cells: int, threads: int) -> None:
         self.c = model.c
         self.n_sequences = n_sequences
-        self.n_filled = 0
-        """Tokens of `fill` that sequence 0 begins with."""
         self.vocabulary_size = model.vocabulary_size
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_seq_max = n_sequences * n_cells, n_sequences
         params.n_batch = params.n_ubatch = ROWS
-        params.n_outputs_max = n_sequences + LONGEST_RUN_TOKENS
+        params.n_outputs_max = outputs(n_sequences)
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = n_cells <= _MOST_FLASH_TOKENS
         self.handle = self.c.llama_init_from_model(model.handle, params)
@@ -77,7 +75,6 @@ class BareContext:
     def prefill(self, sequence: int, tokens: list[int]) -> Rows:
         """Forget what the sequence held and evaluate `tokens`. Returns the logits behind the last one."""
         self.c.llama_memory_seq_rm(self.memory, sequence, -1, -1)
-        self.n_filled = 0
         for start in range(0, len(tokens), ROWS):
             chunk = tokens[start : start + ROWS]
             for row, token in enumerate(chunk):
@@ -110,10 +107,9 @@ class BareContext:
             if self.c.llama_state_seq_set_data(self.handle, ffi.from_buffer(state), size, sequence) == 0:
                 raise MemoryError(f"the state of sequence 0 does not fit sequence {sequence}")
 
-    def trim(self, n_sequences: int, n_context: int) -> None:
-        """Forget what the first `n_sequences` hold behind `n_context` tokens."""
-        for sequence in range(n_sequences):
-            self.c.llama_memory_seq_rm(self.memory, sequence, n_context, -1)
+    def trim(self, n_tokens: int) -> None:
+        """Forget what sequence 0 holds behind `n_tokens`."""
+        self.c.llama_memory_seq_rm(self.memory, 0, n_tokens, -1)
 
     def _lay(self, row: int, token: int, position: int, sequence: int, *, wants: bool) -> None:
         self._token[row], self._pos[row], self._seq[row], self._wants[row] = token, position, self._ids[sequence], wants
@@ -131,9 +127,19 @@ class BareContext:
         return np.frombuffer(memoryview(buffer), np.float32).reshape(n_rows, -1).copy()
 
 
-def generate(context: BareContext, prompts: list[list[int]], n_tokens: int, *, temperature: float = 0) -> Generated:
-    """Prompts one after another, then all sequences in lock step for `n_tokens` tokens each; ends of turns are ignored."""
+def generate(
+    context: BareContext,
+    prompts: list[list[int]],
+    n_tokens: int,
+    *,
+    temperature: float = 0,
+    logits: list[Rows] | None = None,
+) -> Generated:
+    """Prompts one after another, then all sequences in lock step for `n_tokens` tokens each; ends of turns are ignored. Of
+    each step the rows are put into `logits`."""
     draw = _drawer(context.vocabulary_size, len(prompts), temperature)
+    if logits is not None:
+        draw = _noting(draw, logits)
     began_s = time.perf_counter()
     rows = np.stack([context.prefill(sequence, prompt) for sequence, prompt in enumerate(prompts)])
     drawn = draw(rows)
@@ -155,24 +161,30 @@ def _drawer(vocabulary_size: int, n_sequences: int, temperature: float) -> Draw:
     return lambda rows: [sampler.draw(row, sampling, random) for row, random in zip(rows, randoms, strict=True)]
 
 
-def fill(context: BareContext, n_sequences: int, n_context: int) -> None:
-    """Put `n_context` tokens into each of the first `n_sequences`; computed once, copied. After a longer one nothing is
-    computed."""
-    if context.n_filled < n_context:
-        context.prefill(0, [1 + position % 1000 for position in range(n_context)])
-    context.trim(1, n_context)
-    context.n_filled = n_context
-    context.spread(n_sequences)
+def _noting(draw: Draw, logits: list[Rows]) -> Draw:
+    def noting(rows: Rows) -> list[int]:
+        logits.append(rows)
+        return draw(rows)
+
+    return noting
+
+
+def fill_s(context: BareContext, n_tokens: int) -> float:
+    """Put `n_tokens` into the first sequence. Returns how long that took."""
+    began_s = time.perf_counter()
+    context.prefill(0, [1 + position % 1000 for position in range(n_tokens)])
+    return time.perf_counter() - began_s
 
 
 def step_ms(context: BareContext, n_sequences: int, n_context: int, n_steps: int) -> float:
-    """Milliseconds of a decode step of `n_sequences` behind `n_context` tokens each; takes its own steps back."""
+    """Milliseconds of a decode step of `n_sequences`, behind the first `n_context` tokens of the first one each, which has at
+    least as many."""
+    context.trim(n_context)
+    context.spread(n_sequences)
     began_s = time.perf_counter()
     for done in range(n_steps):
         context.step([1] * n_sequences, n_context + done).argmax(axis=1)
-    elapsed_s = time.perf_counter() - began_s
-    context.trim(n_sequences, n_context)
-    return elapsed_s / n_steps * 1000
+    return (time.perf_counter() - began_s) / n_steps * 1000
 
 
 def evaluate_s(context: BareContext, prompt: list[int], tokens: list[int], runs: list[int]) -> float:

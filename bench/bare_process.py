@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from bench.bare import BareContext, Generated, evaluate_s, fill, generate, step_ms, tokenise
+from bench.bare import BareContext, Generated, Rows, evaluate_s, fill_s, generate, step_ms, tokenise
 from bench.harness import Options
 from bench.prompts import Chat, chatml
 from completionist.engine.llama.capi import Native
@@ -42,15 +42,18 @@ class Generate(msgspec.Struct, frozen=True, tag="generate", kw_only=True):
     prompts: list[list[int]]
     n_tokens: int
     temperature: float = 0
+    keeps_logits: bool = False
+    """For `Gap`; they take more memory than anything else does."""
 
 
 class Fill(msgspec.Struct, frozen=True, tag="fill"):
-    n_sequences: int
-    n_context: int
+    """Time the evaluation of so many tokens."""
+
+    n_tokens: int
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """Time a decode step behind what `Fill` put there."""
+    """Time a decode step behind the beginning of what `Fill` put there."""
 
     n_sequences: int
     n_context: int
@@ -76,11 +79,11 @@ class Pieces(msgspec.Struct, frozen=True, tag="pieces"):
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap", kw_only=True):
-    """Play a greedy answer again up to a place, and say how far the best token that begins `other` (or, where it is
-    empty, that ends the turn) is behind the token that was drawn there."""
+    """How far the best token that begins `other` (or, where it is empty, that ends the turn) was behind the token that the
+    last `Generate`, of one prompt, drew at a place."""
 
-    prompt: list[int]
-    tokens: list[int]
+    place: int
+    drawn: int
     other: bytes
 
 
@@ -94,6 +97,8 @@ class Loop:
         self._model = model
         self._threads = threads
         self._context: BareContext | None = None
+        self._logits: list[Rows] = []
+        """Of each step of the last `Generate` that kept them."""
 
     def obey(self, command: Command) -> object:
         answer: object = None
@@ -101,9 +106,9 @@ class Loop:
             case Open():
                 self._open(command)
             case Generate():
-                answer = generate(self._opened, command.prompts, command.n_tokens, temperature=command.temperature)
+                answer = self._generate(command)
             case Fill():
-                fill(self._opened, command.n_sequences, command.n_context)
+                answer = fill_s(self._opened, command.n_tokens)
             case Step():
                 answer = step_ms(self._opened, command.n_sequences, command.n_context, command.n_steps)
             case Evaluate():
@@ -128,6 +133,16 @@ class Loop:
             self._model, n_sequences=command.n_sequences, n_cells=command.n_cells, threads=self._threads
         )
 
+    def _generate(self, command: Generate) -> Generated:
+        self._logits = []
+        return generate(
+            self._opened,
+            command.prompts,
+            command.n_tokens,
+            temperature=command.temperature,
+            logits=self._logits if command.keeps_logits else None,
+        )
+
     def _pieces(self, tokens: list[int]) -> list[bytes]:
         pieces = []
         for token in tokens:
@@ -137,12 +152,9 @@ class Loop:
         return pieces
 
     def _gap(self, command: Gap) -> float:
-        row = self._opened.prefill(0, command.prompt)
-        for done, token in enumerate(command.tokens[:-1]):
-            row = self._opened.step([token], len(command.prompt) + done)[0]
-        drawn, n_tokens = command.tokens[-1], self._model.vocabulary_size
-        rivals = [token for token in range(n_tokens) if token != drawn and self._begins(token, command.other)]
-        return float(row[drawn] - row[rivals].max()) if rivals else _NO_TOKEN_LOGITS
+        row, n_tokens = self._logits[command.place][0], self._model.vocabulary_size
+        rivals = [token for token in range(n_tokens) if token != command.drawn and self._begins(token, command.other)]
+        return float(row[command.drawn] - row[rivals].max()) if rivals else _NO_TOKEN_LOGITS
 
     def _begins(self, token: int, other: bytes) -> bool:
         if not other:
@@ -173,11 +185,14 @@ class BareProcess:
     def open(self, n_sequences: int, n_cells: int) -> None:
         self._ask(Open(n_sequences, n_cells), None)
 
-    def generate(self, prompts: list[list[int]], n_tokens: int, *, temperature: float = 0) -> Generated:
-        return self._ask(Generate(prompts=prompts, n_tokens=n_tokens, temperature=temperature), Generated)
+    def generate(
+        self, prompts: list[list[int]], n_tokens: int, *, temperature: float = 0, keeps_logits: bool = False
+    ) -> Generated:
+        asked = Generate(prompts=prompts, n_tokens=n_tokens, temperature=temperature, keeps_logits=keeps_logits)
+        return self._ask(asked, Generated)
 
-    def fill(self, n_sequences: int, n_context: int) -> None:
-        self._ask(Fill(n_sequences, n_context), None)
+    def fill_s(self, n_tokens: int) -> float:
+        return self._ask(Fill(n_tokens), float)
 
     def step_ms(self, n_sequences: int, n_context: int, n_steps: int) -> float:
         return self._ask(Step(n_sequences, n_context, n_steps), float)
@@ -195,8 +210,8 @@ class BareProcess:
     def pieces(self, tokens: tuple[int, ...]) -> list[bytes]:
         return self._ask(Pieces(list(tokens)), list[bytes])
 
-    def gap(self, prompt: list[int], tokens: tuple[int, ...], other: bytes) -> float:
-        return self._ask(Gap(prompt=prompt, tokens=list(tokens), other=other), float)
+    def gap(self, place: int, drawn: int, other: bytes) -> float:
+        return self._ask(Gap(place=place, drawn=drawn, other=other), float)
 
     def resident_bytes(self) -> int:
         return int(psutil.Process(self._process.pid).memory_info().rss)

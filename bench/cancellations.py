@@ -1,6 +1,6 @@
 """Requests that come and go, a third of them leaving in the middle: afterwards nothing of them may be left.
 
-300 requests, or 10,000 with --long.
+200 requests, or 10,000 with --long.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def measure(session: Session) -> None:
 
 
 def _churn(session: Session) -> dict[str, float]:
-    n_requests = session.pick(10_000 if session.options.is_long else 300, 50)
+    n_requests = session.pick(10_000 if session.options.is_long else 200, 50)
     with completionist(session.options, streams=_STREAMS, context_tokens=_CELLS, cache_bytes=_CACHE_MB * _MB) as server:
         for seed in range(-2, 1):
             _burst(server, seed, _AT_ONCE)

@@ -82,6 +82,8 @@ class _Library:
         self._bare = bare
         prompt = bare.prompt(chat(words(round(_MEAN_IN), seed=0)))
         self._prefill_s = bare.generate([prompt], 1).prefill_s / len(prompt)
+        self._n_context = round(_MEAN_IN + _MEAN_OUT / 2)
+        bare.fill_s(self._n_context)
         self._step_s: dict[int, float] = {}
 
     def work_s(self, n_in: float, n_out: float, batch: int) -> float:
@@ -90,9 +92,7 @@ class _Library:
 
     def _batch_step_s(self, batch: int) -> float:
         if batch not in self._step_s:
-            n_context = round(_MEAN_IN + _MEAN_OUT / 2)
-            self._bare.fill(batch, n_context)
-            self._step_s[batch] = self._bare.step_ms(batch, n_context, 16) / 1000
+            self._step_s[batch] = self._bare.step_ms(batch, self._n_context, 16) / 1000
         return self._step_s[batch]
 
 

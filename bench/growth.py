@@ -17,9 +17,6 @@ _TEMPLATE_TOKENS = 46
 _STEPS = 12
 _TIMED_STEPS = 8
 """The last of them: the choices do not begin in the same step, for each has to have a copy of the prompt's state."""
-_POINTS = 2
-"""Pairs for each place on the curve; it has no target."""
-
 Grid = tuple[int, int, tuple[tuple[int, int], ...]]
 """Streams and cells of the contexts, and the (streams, context) that are measured in them: the longest first, because what is
 shorter begins alike and is there then."""
@@ -37,11 +34,14 @@ def measure(session: Session) -> None:
 
 def _curve(session: Session, bare: BareProcess, grid: Grid) -> None:
     n_streams, n_cells, places = grid
+    longest = places[0][1]
     bare.open(n_streams, n_cells)
-    with completionist(session.options, streams=n_streams, context_tokens=n_cells) as server:
+    with completionist(session.options, streams=n_streams, stream_tokens=n_cells, context_tokens=n_cells) as server:
+        ours = session.measure(lambda: {"s": server.run([_ask(longest, max_tokens=1)]).answers[0].ttft_s})
+        prompt = (ours, session.measure(lambda: {"s": bare.fill_s(longest)}))
+        session.ratio(f"a prompt of {longest:,} tokens: s against bare", [prompt], "s")
         for streams, n_context in places:
-            bare.fill(streams, n_context)
-            pairs = [_pair(session, server, bare, streams, n_context) for _ in range(session.pick(_POINTS, 1))]
+            pairs = [_pair(session, server, bare, streams, n_context) for _ in range(session.options.pairs)]
             session.ratio(f"{counted(streams, 'stream')}, {n_context:,} tokens: ms a step against bare", pairs, "ms")
 
 
@@ -53,10 +53,14 @@ def _pair(session: Session, server: Server, bare: BareProcess, n_streams: int, n
 
 
 def _step_ms(server: Server, n_streams: int, n_context: int) -> float:
-    task = f"Tell a long story about {words(n_context - _TEMPLATE_TOKENS, seed=1)}."  # words alone may get no answer at all
-    answer = server.run([Ask(messages=chat(task), max_tokens=_STEPS + 1, n=n_streams)]).answers[0]
+    answer = server.run([_ask(n_context, max_tokens=_STEPS + 1, n=n_streams)]).answers[0]
     elapsed_s = answer.pieces[-1].at_s - answer.pieces[-1 - _TIMED_STEPS * n_streams].at_s
     return elapsed_s / _TIMED_STEPS * 1000
+
+
+def _ask(n_context: int, *, max_tokens: int, n: int = 1) -> Ask:
+    task = f"Tell a long story about {words(n_context - _TEMPLATE_TOKENS, seed=1)}."  # words alone may get no answer at all
+    return Ask(messages=chat(task), max_tokens=max_tokens, n=n)
 
 
 if __name__ == "__main__":

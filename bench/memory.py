@@ -47,7 +47,7 @@ def _work(session: Session, server: Server) -> None:
     for round_ in range(session.pick(2, 1)):
         asks = [
             Ask(messages=chat(words(300, seed=100 * round_ + number)), max_tokens=16, temperature=1)
-            for number in range(session.pick(2 * _STREAMS, 2))
+            for number in range(session.pick(_STREAMS, 2))
         ]
         server.run(asks)
 

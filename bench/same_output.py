@@ -61,19 +61,18 @@ def _mixed(number: int) -> Chat:
 
 def _flip_gap(bare: BareProcess, messages: Chat, answer: bytes) -> float | None:
     """None where the answers are equal; else how far apart, in logits, the two tokens were that differ first."""
-    prompt = bare.prompt(messages)
-    tokens = bare.generate([prompt], _OUT_TOKENS).tokens[0]
+    tokens = bare.generate([bare.prompt(messages)], _OUT_TOKENS, keeps_logits=True).tokens[0]
     pieces = bare.pieces(tokens)
     if b"".join(pieces).decode(errors="replace").encode() == answer:
         return None
     rest, place = answer, 0
     while place < len(pieces) and pieces[place] and rest.startswith(pieces[place]):
         rest, place = rest[len(pieces[place]) :], place + 1
-    gap = bare.gap(prompt, tokens[: place + 1], rest) if place < len(tokens) else math.inf
+    gap = bare.gap(place, tokens[place], rest) if place < len(tokens) else math.inf
     while gap > _MAX_GAP_LOGITS and place:  # a longer token may have been drawn earlier: « The» where the loop has « »
         place -= 1
         rest = pieces[place] + rest
-        gap = min(gap, bare.gap(prompt, tokens[: place + 1], rest))
+        gap = min(gap, bare.gap(place, tokens[place], rest))
     return gap
 
 

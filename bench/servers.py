@@ -71,10 +71,16 @@ def completionist(
     *,
     streams: int | None,
     context_tokens: int | None,
+    stream_tokens: int | None = None,
     cache_bytes: int | None = None,
 ) -> Iterator[Server]:
     """Our server with the model of `options`; None leaves a size to it."""
-    sizes = {"STREAMS": streams, "CONTEXT_TOKENS": context_tokens, "CACHE_BYTES": cache_bytes}
+    sizes = {
+        "STREAMS": streams,
+        "CONTEXT_TOKENS": context_tokens,
+        "STREAM_TOKENS": stream_tokens,
+        "CACHE_BYTES": cache_bytes,
+    }
     with _completionist(options, sizes, {}) as server:
         yield server
 

@@ -25,7 +25,7 @@ READ = ("deep arguments", "thinking")
 TEXTS = {name: HOSTILE[name] for name in ("unclosed tag", "nested", *READ)} | {"all widths": "x\u00e9\u4e2d\U0001f40b"}
 """Of those that `tests/dialects` reads, and characters that are cut."""
 _HALF_USED_BYTES = 24 * 2**20
-"""Small objects of ten megabytes read at once leave heaps half used: after a round the process holds 80 to 103 MB, whichever
+"""Small objects of ten megabytes read at once leave heaps half used: after a round the process holds 80 to 103 MiB, whichever
 round it is, and in 24 of them never more."""
 
 
