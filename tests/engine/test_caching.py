@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from completionist.engine.base import Caching, ControlToken, Evaluated, PlainText, Prompt, Sampling, Segment, Tier
+from completionist.engine.llama.blocks import LEAST_ROWS
 from completionist.engine.llama.keeping import Keeping
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
@@ -110,8 +111,8 @@ def test_explicit_mode_reads_and_writes_up_to_breakpoints(engine: Engine) -> Non
 
 def least_cached(engine: Engine, n_prompt: int) -> int:
     """Of a prompt that is there as a whole."""
-    memory = engine._memory
-    return (n_prompt - memory._least_rows) // memory._block_rows * memory._block_rows
+    block_rows = engine._memory._block_rows
+    return (n_prompt - max(LEAST_ROWS, block_rows)) // block_rows * block_rows
 
 
 def test_several_breakpoints_grow_with_the_conversation(engine: Engine) -> None:
@@ -127,7 +128,7 @@ def test_a_breakpoint_near_the_end_reads_all_but_what_is_always_evaluated(engine
     one = prompt(text, caching=EXPLICIT, marked=1)
     assert evaluated(engine, one)[1:] == (0, position(engine, text))
     n_prompt, n_cached, _ = evaluated(engine, one)
-    assert n_cached == min(position(engine, text), n_prompt - engine._memory._least_rows)
+    assert n_cached == min(position(engine, text), n_prompt - max(LEAST_ROWS, engine._memory._block_rows))
 
 
 def test_choices_share_the_prompt_in_explicit_mode_too(engine: Engine) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from completionist.engine.base import Evaluated, ModelCard, PlainText, Prompt, Sampling
 from completionist.engine.frames import LoadModel
+from completionist.engine.llama.blocks import LEAST_ROWS
 from completionist.engine.llama.library import find_library
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
@@ -107,10 +108,25 @@ def test_a_prompt_that_comes_again_is_not_computed_again(short_cold: Engine, sho
     assert second.accepted is not None
     n_prompt = second.accepted.prompt_tokens
     assert evaluated(first).cached_tokens == 0
-    memory = short_warm._memory
-    assert evaluated(second).cached_tokens == (n_prompt - memory._least_rows) // memory._block_rows * memory._block_rows
+    block_rows = short_warm._memory._block_rows
+    assert evaluated(second).cached_tokens == (n_prompt - max(LEAST_ROWS, block_rows)) // block_rows * block_rows
     assert evaluated(second).cached_tokens + evaluated(second).cache_write_tokens == n_prompt
     assert first.tokens == second.tokens == run(short_cold, {1: question})[1].tokens
+
+
+@pytest.mark.parametrize("block_rows", [4, 8])
+def test_a_prompt_beside_others_is_continued_anywhere(short_warm: Engine, block_rows: int) -> None:
+    """Alone it is continued at a block's beginning, so that it is answered as a cold one. In calls with others' rows that
+    would be of no use."""
+    short_warm._memory._block_rows = block_rows
+    question, other = prompt(STORY * 8), prompt("1 " + STORY, max_tokens=4)
+    run(short_warm, {1: question})
+    alone = run(short_warm, {2: question})[2]
+    beside = run(short_warm, {3: other, 4: question})[4]
+    assert alone.accepted is not None
+    n_prompt = alone.accepted.prompt_tokens
+    assert evaluated(alone).cached_tokens == (n_prompt - block_rows) // block_rows * block_rows
+    assert evaluated(beside).cached_tokens == n_prompt - LEAST_ROWS
 
 
 def test_an_answer_is_part_of_what_the_next_turn_finds(plain: tuple[Engine, ModelCard]) -> None:

@@ -41,8 +41,8 @@ class Memory:
         checkpoints_only: bool,
         block_rows: int,
     ) -> None:
-        """`pools` are those of the wide context and, where there is one, of the long one. A prompt is continued at a multiple
-        of `block_rows` (see `blocks`), unless the client says where."""
+        """`pools` are those of the wide context and, where there is one, of the long one. A prompt that comes alone is
+        continued at a multiple of `block_rows` (see `blocks`), unless the client says where."""
         self.pools = [*pools, short] if short else pools
         """Every context's."""
         self._wide, self._long, self._short = pools[0], pools[-1], short
@@ -51,7 +51,6 @@ class Memory:
         self._checkpoints_only = checkpoints_only
         self._can_trim = not checkpoints_only and not window_tokens
         self._block_rows = block_rows
-        self._least_rows = max(LEAST_ROWS, block_rows)
         self._parked: deque[tuple[Sequence, State]] = deque()
 
     @property
@@ -76,6 +75,10 @@ class Memory:
     @property
     def n_streams(self) -> int:
         return sum(pool.context.n_streams for pool in self.pools)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.n_free < self.n_streams or bool(self._parked)
 
     def running(self) -> list[Sequence]:
         """Every sequence that has begun, those between two streams too."""
@@ -239,9 +242,10 @@ class Memory:
             return whole if is_whole and request.keeping.n_readable(whole) == whole else 0
         n_tokens = request.keeping.n_readable(min(shared, entry.n_present))
         behind_inset = max((one.end for one in request.insets if one.end <= min(n_tokens, n_prompt - 1)), default=0)
-        n_tokens = max(behind_inset, min(n_tokens, n_prompt - self._least_rows))
+        block_rows = 1 if self._is_busy else self._block_rows  # in calls with others' rows the blocks are others anyway
+        n_tokens = max(behind_inset, min(n_tokens, n_prompt - max(LEAST_ROWS, block_rows)))
         is_exact = request.keeping.caching.is_explicit or not self._can_trim
-        return resumable(request.insets, n_tokens, block=1 if is_exact else self._block_rows)
+        return resumable(request.insets, n_tokens, block=1 if is_exact else block_rows)
 
     def _with_prefix(self, pool: Streams, sequence: Sequence) -> tuple[int, int]:
         """A free stream of `pool` with the longest start of the prompt in it that can be had, and its length."""
