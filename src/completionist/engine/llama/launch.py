@@ -17,6 +17,10 @@ from completionist.settings import EngineSettings
 
 _WORKER = "completionist.engine.llama.worker"
 
+_ENVIRONMENT = {
+    "GGML_NO_BACKTRACE": "1",  # no debugger is to be started
+    "NUMPY_MADVISE_HUGEPAGE": "0",  # where huge pages have to be made first, a copy of 1,000 cells waits 60 ms for them, not 12
+}
 _SPIN_COUNT = "10000"
 """Idle OpenMP threads spin so many times before they sleep, some tenths of a millisecond: a step of one stream is 19 % slower
 with 1,000. The default burns whole time slices, and beside another process a step takes 2 to 20 times as long."""
@@ -39,7 +43,7 @@ def launch(
     threads = settings.threads or usual_threads(model_path, library, cache_directory(cache_dir))
     return Launch(
         command=(sys.executable, "-P", "-m", *_manner(threads, beside), _WORKER),
-        environment={**openmp_environment(threads), "GGML_NO_BACKTRACE": "1"},  # no debugger is to be started
+        environment={**openmp_environment(threads), **_ENVIRONMENT},
         load=LoadModel(
             model_path=str(model_path),
             projector_path=str(projector_path) if projector_path else None,
