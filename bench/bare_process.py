@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -206,6 +206,11 @@ class BareProcess:
     def prompt(self, messages: Chat) -> list[int]:
         """Token ids of a chat."""
         return self._ask(Tokenise(chatml(messages)), list[int])
+
+    def endless(self) -> dict[str, Any]:
+        """Fields of a request whose answer may not end its turn."""
+        (end,) = self.tokens("<|im_end|>")
+        return {"logit_bias": {str(end): -100}}
 
     def pieces(self, tokens: tuple[int, ...]) -> list[bytes]:
         return self._ask(Pieces(list(tokens)), list[bytes])

@@ -1,12 +1,16 @@
 """Requests that come and go: Poisson arrivals at 80 % of capacity, 20 to 1,500 tokens in, 10 to 300 out, temperature 1.
 
-Two references. The peer, on the same arrivals. And the bare library, as the time that it would need for the same work
+Answers may not end their turn, so that either side draws as many tokens. Two references. The peer, on the same arrivals. And the bare library, as the time that it would need for the same work
 with nothing between: every prompt evaluated alone, every token decoded in lock step at the mean batch of our run.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from bench.bare_process import BareProcess, bare_process
 from bench.client import Ask, Load
@@ -36,16 +40,16 @@ def measure(session: Session) -> None:
             completionist(session.options, **sizes) as ours,
             peer(session.options, slots=_STREAMS, context_tokens=_CELLS) as theirs,
         ):
-            _compare(session, library, ours, theirs, arrivals_per_s)
+            _compare(session, library, ours, theirs, _Arrivals(arrivals_per_s, bare.endless()))
 
 
-def _compare(session: Session, library: _Library, ours: Server, theirs: Server, arrivals_per_s: float) -> None:
+def _compare(session: Session, library: _Library, ours: Server, theirs: Server, arrivals: _Arrivals) -> None:
     n_requests = session.pick(12, 3)
     rounds = {"ours": 0, "theirs": 0}
 
     def run(who: str, server: Server) -> Sample:
         rounds[who] += 1  # new prompts every time, the same for both
-        load = server.run(_arrivals(rounds[who], n_requests, arrivals_per_s))
+        load = server.run(arrivals.draw(rounds[who], n_requests))
         return {
             "rate": load.completion_tokens / busy_s(load),
             "p95 gap": percentile(gaps_s(load.answers), 0.95),
@@ -57,17 +61,24 @@ def _compare(session: Session, library: _Library, ours: Server, theirs: Server, 
     session.ratio("p95 inter-token time against the peer", pairs, "p95 gap", at_most(1.0))
     session.value("speed as a share of the bare library's", "", [a["efficiency"] for a, _ in pairs], at_least(0.85))
     session.value("the peer's share", "", [b["efficiency"] for _, b in pairs])
-    session.note(f"{n_requests} requests a run, {arrivals_per_s:.2f} a second")
+    session.note(f"{n_requests} requests a run, {arrivals.per_s:.2f} a second")
 
 
-def _arrivals(seed: int, n_requests: int, arrivals_per_s: float) -> list[Ask]:
-    draw, at_s, asks = random.Random(seed), 0.0, []  # noqa: S311 - a reproducible load
-    for _ in range(n_requests):
-        n_in = draw.randint(*_IN_TOKENS)
-        text = words(n_in, seed=draw.getrandbits(32))
-        asks.append(Ask(messages=chat(text), max_tokens=draw.randint(*_OUT_TOKENS), temperature=1, after_s=at_s))
-        at_s += draw.expovariate(arrivals_per_s)
-    return asks
+class _Arrivals(msgspec.Struct, frozen=True):
+    per_s: float
+    fields: Mapping[str, Any]
+    """Of every request."""
+
+    def draw(self, seed: int, n_requests: int) -> list[Ask]:
+        """The same for the same seed."""
+        draw, at_s, asks = random.Random(seed), 0.0, []  # noqa: S311 - a reproducible load
+        for _ in range(n_requests):
+            n_in = draw.randint(*_IN_TOKENS)
+            messages = chat(words(n_in, seed=draw.getrandbits(32)))
+            n_out = draw.randint(*_OUT_TOKENS)
+            asks.append(Ask(messages=messages, max_tokens=n_out, temperature=1, after_s=at_s, fields=self.fields))
+            at_s += draw.expovariate(self.per_s)
+        return asks
 
 
 def _ideal_s(library: _Library, load: Load) -> float:

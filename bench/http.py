@@ -66,8 +66,7 @@ def _speed(session: Session, bare: BareProcess, server: Server, n_streams: int) 
 
 def _sampled(ask: Ask, bare: BareProcess) -> Ask:
     """The same request, drawn. It may not end its turn: of 32 answers by the coder two are refusals of a dozen tokens."""
-    (end,) = bare.tokens("<|im_end|>")
-    return msgspec.structs.replace(ask, temperature=1, top_p=0.95, fields={"logit_bias": {str(end): -100}})
+    return msgspec.structs.replace(ask, temperature=1, top_p=0.95, fields=bare.endless())
 
 
 def _whole_length(server: Server, asks: list[Ask]) -> Load:
