@@ -1,6 +1,7 @@
 """Requests that come and go: Poisson arrivals at 80 % of capacity, 20 to 1,500 tokens in, 10 to 300 out, temperature 1.
+Answers may not end their turn, so that either side draws as many tokens.
 
-Answers may not end their turn, so that either side draws as many tokens. Two references. The peer, on the same arrivals. And the bare library, as the time that it would need for the same work
+Two references. The peer, on the same arrivals. And the bare library, as the time that it would need for the same work
 with nothing between: every prompt evaluated alone, every token decoded in lock step at the mean batch of our run.
 """
 

@@ -25,10 +25,10 @@ from completionist.engine.llama.calls import CELL_STEP, Call, Span, attended, cu
 from completionist.engine.llama.costs import Costs
 from completionist.engine.llama.sequence import Sequence
 
-PROMPT_SHARE = 1.6
+PROMPT_SHARE = 1.4
 """What one prompt may add to a step, as a share of what its decodes would take if they attended to nothing, by the costs. What
 their contexts add to a step is taken off, so that steps do not grow with them."""
-_LEAST_SHARE = 0.65
+_LEAST_SHARE = 0.75
 """Of its share that part is left to a prompt, however long the contexts are."""
 MAX_PROMPT_SHARE = 8.0
 """What all prompts together may add."""
