@@ -17,6 +17,7 @@ _TEMPLATE_TOKENS = 46
 _STEPS = 12
 _TIMED_STEPS = 8
 """The last of them: the choices do not begin in the same step, for each has to have a copy of the prompt's state."""
+
 Grid = tuple[int, int, tuple[tuple[int, int], ...]]
 """Streams and cells of the contexts, and the (streams, context) that are measured in them: the longest first, because what is
 shorter begins alike and is there then."""

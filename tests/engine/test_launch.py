@@ -49,3 +49,22 @@ def test_a_worker_is_held_back_by_what_it_would_disturb(beside: Beside, threads:
     assert ("completionist.gently" in options) == (beside != "nothing")
     assert (ON_ONE_PROCESSOR in options) == (beside != "nothing" and are_all(threads))
     assert (BESIDE_ANSWERS in options) == (beside == "answers" and are_all(threads))
+
+
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_HUGE_KB_OF_AN_ARRAY = """
+import numpy, re
+array = numpy.ones(1 << 26, numpy.uint8)
+print(re.search(r"AnonHugePages: +(\\d+)", open("/proc/self/smaps_rollup").read())[1])
+"""
+
+
+@pytest.mark.skipif(
+    not _HUGE_PAGES.exists() or "[madvise]" not in _HUGE_PAGES.read_text(), reason="the kernel does not ask programs"
+)
+def test_a_worker_does_not_wait_for_huge_pages() -> None:
+    environment = launch(Path("nowhere.gguf"), "nowhere", EngineSettings()).environment
+    said = subprocess.run(
+        [sys.executable, "-c", _HUGE_KB_OF_AN_ARRAY], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(said.stdout) == 0

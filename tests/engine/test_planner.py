@@ -158,7 +158,7 @@ def test_the_prompt_of_who_has_fewest_streams_goes_before_those_of_who_has_many(
 
 def test_prompts_that_are_nearest_to_their_end_come_first_and_the_oldest_is_sure_of_a_share() -> None:
     prompts = [sequence(20 + i, n_prompt=100, n_cells=n_cells) for i, n_cells in enumerate([0, 10, 60, 30])]
-    chunks = shapes([*on_streams([200] * 13), *prompts])[1:]
+    chunks = shapes([*on_streams([200] * 15), *prompts])[1:]
     assert [span for call in chunks for span in call] == [(20, 19), (21, 19), (22, 40)]
 
 
@@ -329,8 +329,8 @@ def test_what_is_nearly_whole_comes_whole() -> None:
             1:
         ]
 
-    assert chunks(25) == [[(20, 25)], [(21, 18)]]
-    assert chunks(24) == [[(20, 24), (21, 24)]]
+    assert chunks(22) == [[(20, 22)], [(21, 15)]]
+    assert chunks(20) == [[(20, 20), (21, 20)]]
 
 
 def test_the_oldest_prompt_comes_whole_if_that_is_half_of_a_step() -> None:
