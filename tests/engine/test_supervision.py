@@ -32,6 +32,8 @@ def test_a_killed_worker_is_replaced_and_its_requests_end_once(short_model_path:
         assert first_pid is not None
         running, queued = Answer(), Answer()
         generation, waiting = engine.submit(prompt("Count.", n=2, max_tokens=200)), engine.submit(prompt("Count."))
+        queued.add(await anext(waiting))
+        assert queued.accepted
         async for event in generation:
             running.add(event)
             if isinstance(event, Token):
