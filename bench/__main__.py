@@ -26,7 +26,7 @@ ENGINE = (
 OTHERS = ("api_cost", "store", "startup", "loading", "flood", "prediction", "choices", "schema", "compiling", "media")
 _ALL = "--all"
 _PAIRS = 1
-"""So that the engine's scenarios take some twenty minutes. A scenario alone measures more pairs, and its result is recorded."""
+"""So that the engine's scenarios take less than 20 minutes. A scenario alone measures more pairs, which are recorded."""
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ The streams are the choices of one request, so that its prompt is computed once 
 from __future__ import annotations
 
 from bench.bare_process import BareProcess, bare_process
-from bench.client import Ask
+from bench.client import Answer, Ask
 from bench.harness import Sample, Session, main
 from bench.prompts import chat, words
 from bench.results import counted
@@ -33,35 +33,50 @@ def measure(session: Session) -> None:
             _curve(session, bare, grid)
 
 
+class _Served:
+    """Our server, which is asked for one text: it evaluates the text once, and the places on the curve are beginnings of it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._text = 0
+
+    def prompt_s(self, n_tokens: int) -> float:
+        """To evaluate a text that it has not seen, also when this is done again."""
+        self._text += 1
+        return self._answer(n_tokens, max_tokens=1).ttft_s
+
+    def step_ms(self, n_streams: int, n_context: int) -> float:
+        answer = self._answer(n_context, max_tokens=_STEPS + 1, n=n_streams)
+        elapsed_s = answer.pieces[-1].at_s - answer.pieces[-1 - _TIMED_STEPS * n_streams].at_s
+        return elapsed_s / _TIMED_STEPS * 1000
+
+    def _answer(self, n_context: int, *, max_tokens: int, n: int = 1) -> Answer:
+        text = words(n_context - _TEMPLATE_TOKENS, seed=self._text)
+        task = f"Tell a long story about {text}."  # words alone may get no answer at all
+        return self._server.run([Ask(messages=chat(task), max_tokens=max_tokens, n=n)]).answers[0]
+
+
 def _curve(session: Session, bare: BareProcess, grid: Grid) -> None:
     n_streams, n_cells, places = grid
     longest = places[0][1]
     bare.open(n_streams, n_cells)
     with completionist(session.options, streams=n_streams, stream_tokens=n_cells, context_tokens=n_cells) as server:
-        ours = session.measure(lambda: {"s": server.run([_ask(longest, max_tokens=1)]).answers[0].ttft_s})
+        served = _Served(server)
+        ours = session.measure(lambda: {"s": served.prompt_s(longest)})
         prompt = (ours, session.measure(lambda: {"s": bare.fill_s(longest)}))
         session.ratio(f"a prompt of {longest:,} tokens: s against bare", [prompt], "s")
         for streams, n_context in places:
-            pairs = [_pair(session, server, bare, streams, n_context) for _ in range(session.options.pairs)]
+            pairs = [_pair(session, served, bare, streams, n_context) for _ in range(session.options.pairs)]
             session.ratio(f"{counted(streams, 'stream')}, {n_context:,} tokens: ms a step against bare", pairs, "ms")
 
 
-def _pair(session: Session, server: Server, bare: BareProcess, n_streams: int, n_context: int) -> tuple[Sample, Sample]:
+def _pair(
+    session: Session, served: _Served, bare: BareProcess, n_streams: int, n_context: int
+) -> tuple[Sample, Sample]:
     return (
-        session.measure(lambda: {"ms": _step_ms(server, n_streams, n_context)}),
+        session.measure(lambda: {"ms": served.step_ms(n_streams, n_context)}),
         session.measure(lambda: {"ms": bare.step_ms(n_streams, n_context, _STEPS)}),
     )
-
-
-def _step_ms(server: Server, n_streams: int, n_context: int) -> float:
-    answer = server.run([_ask(n_context, max_tokens=_STEPS + 1, n=n_streams)]).answers[0]
-    elapsed_s = answer.pieces[-1].at_s - answer.pieces[-1 - _TIMED_STEPS * n_streams].at_s
-    return elapsed_s / _TIMED_STEPS * 1000
-
-
-def _ask(n_context: int, *, max_tokens: int, n: int = 1) -> Ask:
-    task = f"Tell a long story about {words(n_context - _TEMPLATE_TOKENS, seed=1)}."  # words alone may get no answer at all
-    return Ask(messages=chat(task), max_tokens=max_tokens, n=n)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ print(re.search(r"AnonHugePages: +(\\d+)", open("/proc/self/smaps_rollup").read(
 
 
 @pytest.mark.skipif(
-    not _HUGE_PAGES.exists() or "[madvise]" not in _HUGE_PAGES.read_text(), reason="the kernel does not ask programs"
+    not _HUGE_PAGES.exists() or "[madvise]" not in _HUGE_PAGES.read_text(),
+    reason="huge pages are not left to programs here",
 )
 def test_a_worker_does_not_wait_for_huge_pages() -> None:
     environment = launch(Path("nowhere.gguf"), "nowhere", EngineSettings()).environment
