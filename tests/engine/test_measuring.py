@@ -144,7 +144,7 @@ def test_a_worker_measures_at_its_first_start(
         fields: dict[str, object] = {"streams": 1, "stream_tokens": 512, "long_streams": 0, **changes}
         engine, _ = load(order(short_model_path, tmp_path, **fields))
         engine._memory.check()
-        return engine._costs
+        return engine._pace.costs
 
     monkeypatch.setattr(measuring, "_fastest_ms", priced)
     assert costs(is_alone=False) == DEFAULT_COSTS

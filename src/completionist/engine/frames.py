@@ -104,7 +104,7 @@ class Stats(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """What one decode step brought, in order: pairs of request id and event."""
+    """What a decode step brought, or a call of it, in order: pairs of request id and event."""
 
     events: tuple[tuple[int, TokenEvent], ...]
     stats: Stats

@@ -24,6 +24,8 @@ class Costs(msgspec.Struct, frozen=True):
     """One more row in it."""
     cell_ms: float
     """One row attending to one more cell."""
+    decode_factor: float = 1.0
+    """Decodes take so many times what their rows cost, compared with chunks of prompts."""
 
     def of(self, n_rows: int, n_cells: int) -> float:
         """A call of `n_rows` rows that all attend to `n_cells` cells."""

@@ -34,6 +34,7 @@ from completionist.engine.llama.encoding import Encoder, abandon
 from completionist.engine.llama.matcher import DeadEnd, GrammarFailed, TooMuchWork
 from completionist.engine.llama.memory import Memory
 from completionist.engine.llama.model import Model
+from completionist.engine.llama.pace import Pace
 from completionist.engine.llama.planner import Pauses, plan
 from completionist.engine.llama.preparing import Newcomer, Preparer
 from completionist.engine.llama.projector import Projector
@@ -55,7 +56,6 @@ class Engine:
     ) -> None:
         self._model = model
         self._memory = memory
-        self._costs = costs
         self._writer = Writer(model, capacity_tokens=memory.capacity_tokens, can_take_back=memory.can_take_back)
         self._preparer = Preparer(model, projector, capacity_tokens=memory.capacity_tokens)
         self._encoder = Encoder(projector)
@@ -65,6 +65,7 @@ class Engine:
         self._events: list[tuple[int, TokenEvent]] = []
         self._n_quiet_steps = 0
         self._pauses = Pauses()
+        self._pace = Pace(costs)
         self._is_stalled = False  # nothing was evaluated in the last step, and nobody has come, begun or gone since
         self._n_steps = self._n_prompt_tokens = self._n_cached_tokens = self._n_generated_tokens = 0
 
@@ -141,8 +142,9 @@ class Engine:
         if request:
             self._drop(request)
 
-    def step(self) -> None:
-        """One decode step: every generating choice gets a token, prompts under way a chunk."""
+    def step(self, report: Callable[[], None] | None = None) -> None:
+        """One decode step: every generating choice gets a token, prompts under way a chunk. `report` is called before a call to
+        the library if there are events by then: nobody waits for what others have evaluated."""
         self._is_stalled = True
         self._welcome()
         self._n_quiet_steps = 0 if self._waiting else self._n_quiet_steps + 1
@@ -151,9 +153,12 @@ class Engine:
         self._perceive()
         holders = [[one for one in pool.holders() if not one.awaits_rows] for pool in self._memory.pools]
         self._propose(holders)
-        calls = plan(holders, self._costs, MAX_CALL_TOKENS, self._pauses)
+        calls = plan(holders, self._pace.costs, MAX_CALL_TOKENS, self._pauses)
         for call in calls:
+            if report and self._events:
+                report()
             self._run(call)
+        self._pace.end_step()
         self._is_stalled &= not calls
         self._n_steps += 1
         if not self._requests:
@@ -244,7 +249,8 @@ class Engine:
         if pool is None:
             return
         try:
-            rows = pool.context.run(call)
+            with self._pace.watch(call):
+                rows = pool.context.run(call)
         except DecodeFailed as error:
             for span in call:
                 self._fail(span.sequence.request, WorkerFault(str(error)))

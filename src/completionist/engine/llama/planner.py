@@ -2,14 +2,14 @@
 
     step = a token of each sequence that generates + chunks of prompts, cut into calls (see `calls`)
 
-A prompt beside many decodes may lengthen each step by a share of what these take, by the costs of calls: its chunks shrink
-while contexts grow. Beside few decodes such chunks would be small, and small ones cost more for each row. There a prompt that
-is not short waits for a pause of the decodes, which is one step in so many that most of a stream's tokens come as fast as if
-there were no prompt; in it the prompt gets as long as the decodes of all these steps take, or longer.
+A prompt beside many decodes may lengthen each step by a share of what these take (see `pace`): its chunks shrink while contexts
+grow. Beside few decodes such chunks would be small, and small ones cost more for each row. There a prompt that is not short
+waits for a pause of the decodes, which is one step in so many that most of a stream's tokens come as fast as if there were no
+prompt; in it the prompt gets nearly as long as the decodes of all these steps take, or longer.
 
-Every prompt under way brings its allowance. The one that got its stream first is sure of its own, so that it does not starve.
-The rest goes to whose account has the fewest streams, so that a key that floods keeps nobody waiting, and then to whichever is
-nearest to its first token: short prompts do not queue behind a long one.
+Every prompt under way brings its allowance, up to a bound that protects other accounts' answers. The one that got its stream
+first is sure of its own, so that it does not starve. The rest goes to whose account has the fewest streams, so that a key that
+floods keeps nobody waiting, and then to whichever is nearest to its first token: short prompts do not queue behind a long one.
 
 A chunk ends where an inset begins or ends, and an inset whose rows see each other both ways is one chunk. Its rows are no
 tokens, so it is a call of its own.
@@ -23,15 +23,17 @@ from collections.abc import Iterable, Mapping
 
 from completionist.engine.llama.calls import CELL_STEP, Call, Span, attended, cut
 from completionist.engine.llama.costs import Costs
+from completionist.engine.llama.pace import planned
 from completionist.engine.llama.sequence import Sequence
 
-PROMPT_SHARE = 1.4
-"""What one prompt may add to a step, as a share of what its decodes would take if they attended to nothing, by the costs. What
-their contexts add to a step is taken off, so that steps do not grow with them."""
+PROMPT_SHARE = 1.25
+"""What one prompt may add to a step, as a share of what its decodes would take if they attended to nothing. What their contexts
+add to a step is taken off, so that steps do not grow with them."""
 _LEAST_SHARE = 0.75
 """Of its share that part is left to a prompt, however long the contexts are."""
-MAX_PROMPT_SHARE = 8.0
-"""What all prompts together may add."""
+MAX_PROMPT_SHARE = 6.0
+"""What all prompts together may add where streams belong to several accounts. An account's own burst may take all the rows of a
+step: its last request has its first token a sixth sooner, and nobody else waits."""
 SHORT_ROWS = 128
 """A prompt is short if it is within its share, or makes the decodes wait no longer than for so many rows that attend to
 nothing, all of them together: two of them 64 rows each."""
@@ -41,6 +43,9 @@ STEPS_FOR_A_PAUSE = 24
 """So fewer than one of twenty tokens waits for a pause."""
 SAVED_PAUSES = 3
 """So many may follow each other after quiet steps."""
+_PAUSE_TIME_SHARE = 0.45
+"""Where pauses would leave a prompt less of the time, by the costs, it has a chunk in each step. If that began with fewer
+streams, those behind a thousand cells would be slow, stay longer, and keep it so."""
 MIN_CHUNK_TOKENS = 8
 """At the beginning of a prompt: of fewer rows the call itself would be the larger part. Further on a row takes longer, and half
 as many will do."""
@@ -77,7 +82,8 @@ class Pauses:
 
 def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int, pauses: Pauses) -> list[Call]:
     """Calls for one step. Each pool lists the sequences that can go on, by ascending stream id; a call stays within one pool
-    and has at most `max_call_tokens` rows. The step is counted in `pauses`, and takes one where it needs it.
+    and has at most `max_call_tokens` rows. Prompts come first: who decodes has a token each step either way, and whose prompt
+    ends has the first one sooner. The step is counted in `pauses`, and takes one where it needs it.
     """
     pools = list(pools)
     holders = [one for pool in pools for one in pool]
@@ -89,11 +95,13 @@ def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int, pa
     prefilling.sort(key=lambda one: (crowds[one.request.account], *_nearness(one)))
     budget_ms = math.inf  # a prompt alone may take as long as it likes
     if decodes and prefilling:
-        prefilling, budget_ms = _beside(decodes, prefilling, costs, pauses)
+        max_share = MAX_PROMPT_SHARE if len(crowds) > 1 else math.inf
+        prefilling, budget_ms = _beside(decodes, prefilling, costs, pauses, max_share)
     if not prefilling:
         return decodes
     lengths |= _chunks(prefilling, costs, budget_ms, max_call_tokens)
-    return [call for pool in pools for call in _calls(pool, lengths, costs, max_call_tokens)]
+    calls = [call for pool in pools for call in _calls(pool, lengths, costs, max_call_tokens)]
+    return sorted(calls, key=_has_decodes)
 
 
 def _calls(pool: list[Sequence], lengths: Mapping[Sequence, int], costs: Costs, max_call_tokens: int) -> list[Call]:
@@ -103,27 +111,26 @@ def _calls(pool: list[Sequence], lengths: Mapping[Sequence, int], costs: Costs, 
     return cut(texts, costs, max_call_tokens) + [[span] for span in spans if span.sequence.inset is not None]
 
 
+def _has_decodes(call: Call) -> bool:
+    return any(span.sequence.is_decoding for span in call)
+
+
 def _beside(
-    decodes: list[Call], prefilling: list[Sequence], costs: Costs, pauses: Pauses
+    decodes: list[Call], prefilling: list[Sequence], costs: Costs, pauses: Pauses, max_share: float
 ) -> tuple[list[Sequence], float]:
     """Of the prompts those that may have a chunk beside the decodes, and how long all their chunks may take."""
-    decodes_ms = sum(_call_ms(call, costs) for call in decodes)
+    decodes_ms = sum(planned(call, costs) for call in decodes)
     bare_ms = sum(costs.of(sum(span.n_tokens for span in call), 0) for call in decodes)
-    share_ms = bare_ms * min(MAX_PROMPT_SHARE, PROMPT_SHARE * len(prefilling))
-    share_ms = max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
+    share_ms = bare_ms * min(max_share, PROMPT_SHARE * len(prefilling))
+    share_ms = costs.decode_factor * max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
     pause_ms = PAUSE_ROWS * costs.row_ms
-    if STEPS_FOR_A_PAUSE * decodes_ms > pause_ms:  # the prompt would have less than half of the time
+    if pause_ms < _PAUSE_TIME_SHARE * (pause_ms + STEPS_FOR_A_PAUSE * decodes_ms):
         return prefilling, share_ms
     short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / sum(map(len, decodes)))
     short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]
     if len(short) < len(prefilling) and pauses.take():
         return prefilling, pause_ms
     return short, short_ms
-
-
-def _call_ms(call: Call, costs: Costs) -> float:
-    """Rows beyond the first of a sequence are an evaluation for themselves, which is not counted."""
-    return costs.of(sum(span.n_tokens for span in call), max(attended(span.sequence.n_cells + 1) for span in call))
 
 
 def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, int]:

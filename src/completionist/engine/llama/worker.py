@@ -142,16 +142,20 @@ class Rests:
 
 def serve(channel: Channel, engine: Engine, rests: Rests) -> None:
     """Drain commands, step, report, rest; for ever."""
+
+    def report() -> None:
+        channel.send(Step(engine.take_events(), engine.stats()))
+
     engine.rouse_by(channel.wake)
     while True:
         for command in channel.commands(block=engine.must_wait):
             obey(engine, rests, command)
         began_s = time.perf_counter()
         if not engine.must_wait:
-            engine.step()
+            engine.step(report)
         else:
             engine.tidy()
-        channel.send(Step(engine.take_events(), engine.stats()))
+        report()
         rests.after(time.perf_counter() - began_s)
 
 
