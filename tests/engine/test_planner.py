@@ -104,6 +104,18 @@ def test_beside_many_decodes_every_step_has_a_chunk() -> None:
     assert 0 not in steps(14, 100)
 
 
+def test_prompts_between_the_decodes_make_no_difference_to_whether_there_are_pauses() -> None:
+    costs, pauses = Costs(call_ms=36.0, row_ms=6.0, cell_ms=0.0026), Pauses()
+    while pauses.take():
+        pass
+    holders = on_streams([200] * 5, streams=[0, 2, 4, 6, 8])
+    holders += [sequence(9 + i, n_prompt=1300, n_cells=0) for i in range(4)]
+    for one, stream in zip(holders[5:], (1, 3, 5, 7), strict=True):
+        one.stream = stream
+    step = plan([sorted(holders, key=lambda one: one.stream)], costs, 512, pauses)
+    assert all(span.sequence.is_decoding for call in step for span in call)
+
+
 def test_pauses_are_earned_by_steps_and_few_are_saved() -> None:
     pauses = Pauses()
     for _ in range(10 * STEPS_FOR_A_PAUSE):

@@ -126,7 +126,9 @@ def _beside(
     share_ms = bare_ms * min(max_share, PROMPT_SHARE * len(prefilling))
     share_ms = costs.decode_factor * max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
     pause_ms = PAUSE_ROWS * costs.row_ms
-    if pause_ms < _PAUSE_TIME_SHARE * (pause_ms + STEPS_FOR_A_PAUSE * decodes_ms):
+    n_contexts = len({call[0].sequence.pool for call in decodes})
+    whole_ms = decodes_ms - costs.call_ms * (len(decodes) - n_contexts)  # prompts that wait between decodes cut these
+    if pause_ms < _PAUSE_TIME_SHARE * (pause_ms + STEPS_FOR_A_PAUSE * whole_ms):
         return prefilling, share_ms
     short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / sum(map(len, decodes)))
     short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]
