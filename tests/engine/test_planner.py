@@ -122,6 +122,17 @@ def test_prompts_that_wait_between_decodes_fill_the_holes_where_that_is_cheaper(
     assert [[span.sequence.stream for span in call] for call in calls] == expected[min(call_ms, 16.0)]
 
 
+def test_a_prompt_longer_than_the_decodes_fills_no_hole_between_them() -> None:
+    pauses = Pauses()
+    while pauses.take():
+        pass
+    for n_cells, expected in ((200, [[0, 1, 2]]), (1000, [[0], [2]])):
+        holders = [*on_streams([200, 200], streams=[0, 2]), sequence(9, n_prompt=1300, n_cells=n_cells)]
+        holders[2].stream = 1
+        calls = plan([sorted(holders, key=lambda one: one.stream)], DEFAULT_COSTS, 512, pauses)
+        assert [[span.sequence.stream for span in call] for call in calls] == expected
+
+
 def test_pauses_are_earned_by_steps_and_few_are_saved() -> None:
     pauses = Pauses()
     for _ in range(10 * STEPS_FOR_A_PAUSE):

@@ -140,9 +140,11 @@ def _beside(
 
 
 def _between_decodes(pools: list[list[Sequence]], waiting: set[Sequence], costs: Costs) -> list[Sequence]:
-    """Of the waiting prompts those between decodes: with a token of each these are one piece, and rows for less than a call."""
+    """Of the waiting prompts those between decodes: with a token of each these are one piece, and rows for less than a call.
+    Not those longer than all decodes, which would have to attend to as many cells."""
     found: list[Sequence] = []
     for pool in pools:
+        longest = max((attended(one.n_cells + 1) for one in pool if one.is_decoding), default=0)
         run: list[Sequence] | None = None  # since the latest decode; None where something else was between
         next_stream = -1
         for one in pool:
@@ -152,7 +154,7 @@ def _between_decodes(pools: list[list[Sequence]], waiting: set[Sequence], costs:
             if one.is_decoding:
                 found += run if run and _rows_ms(run, costs) < costs.call_ms else ()
                 run = []
-            elif one not in waiting or one.inset is not None:
+            elif one not in waiting or one.inset is not None or attended(one.n_cells + 1) > longest:
                 run = None
             elif run is not None:
                 run.append(one)
