@@ -104,35 +104,6 @@ def test_beside_many_decodes_every_step_has_a_chunk() -> None:
     assert 0 not in steps(14, 100)
 
 
-@pytest.mark.parametrize("call_ms", [5.0, 8.0, 16.0, 36.0])
-def test_prompts_that_wait_between_decodes_fill_the_holes_where_that_is_cheaper(call_ms: float) -> None:
-    """And are no reason to give up pauses."""
-    costs, pauses = Costs(call_ms=call_ms, row_ms=6.0, cell_ms=0.0026), Pauses()
-    while pauses.take():
-        pass
-    holders = [
-        *on_streams([200] * 4, streams=[1, 3, 6, 9]),
-        *(sequence(9 + i, n_prompt=1300, n_cells=0) for i in range(5)),
-    ]
-    for one, stream in zip(holders[4:], (0, 2, 4, 5, 10), strict=True):
-        one.stream = stream
-    calls = plan([sorted(holders, key=lambda one: one.stream)], costs, 512, pauses)
-    assert all(span.n_tokens == 1 for call in calls for span in call)
-    expected = {5.0: [[1], [3], [6], [9]], 8.0: [[1, 2, 3], [6], [9]], 16.0: [[1, 2, 3, 4, 5, 6], [9]]}
-    assert [[span.sequence.stream for span in call] for call in calls] == expected[min(call_ms, 16.0)]
-
-
-def test_a_prompt_longer_than_the_decodes_fills_no_hole_between_them() -> None:
-    pauses = Pauses()
-    while pauses.take():
-        pass
-    for n_cells, expected in ((200, [[0, 1, 2]]), (1000, [[0], [2]])):
-        holders = [*on_streams([200, 200], streams=[0, 2]), sequence(9, n_prompt=1300, n_cells=n_cells)]
-        holders[2].stream = 1
-        calls = plan([sorted(holders, key=lambda one: one.stream)], DEFAULT_COSTS, 512, pauses)
-        assert [[span.sequence.stream for span in call] for call in calls] == expected
-
-
 def test_pauses_are_earned_by_steps_and_few_are_saved() -> None:
     pauses = Pauses()
     for _ in range(10 * STEPS_FOR_A_PAUSE):

@@ -95,15 +95,13 @@ def plan(pools: Iterable[list[Sequence]], costs: Costs, max_call_tokens: int, pa
     crowds = Counter(one.request.account for one in holders)
     prefilling = [one for one in holders if not one.is_decoding]
     prefilling.sort(key=lambda one: (crowds[one.request.account], *_nearness(one)))
+    budget_ms = math.inf  # a prompt alone may take as long as it likes
+    if decodes and prefilling:
+        max_share = MAX_PROMPT_SHARE if len(crowds) > 1 else math.inf
+        prefilling, budget_ms = _beside(decodes, prefilling, costs, pauses, max_share)
     if not prefilling:
         return decodes
-    chosen, budget_ms = prefilling, math.inf  # a prompt alone may take as long as it likes
-    if decodes:
-        max_share = MAX_PROMPT_SHARE if len(crowds) > 1 else math.inf
-        chosen, budget_ms = _beside(decodes, prefilling, costs, pauses, max_share)
-        lengths |= dict.fromkeys(_between_decodes(pools, set(prefilling).difference(chosen), costs), 1)
-    if chosen:
-        lengths |= _chunks(chosen, costs, budget_ms, max_call_tokens)
+    lengths |= _chunks(prefilling, costs, budget_ms, max_call_tokens)
     calls = [call for pool in pools for call in _calls(pool, lengths, costs, max_call_tokens)]
     return sorted(calls, key=_has_decodes)
 
@@ -128,42 +126,13 @@ def _beside(
     share_ms = bare_ms * min(max_share, PROMPT_SHARE * len(prefilling))
     share_ms = costs.decode_factor * max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
     pause_ms = PAUSE_ROWS * costs.row_ms
-    n_contexts = len({call[0].sequence.pool for call in decodes})
-    whole_ms = decodes_ms - costs.call_ms * (len(decodes) - n_contexts)  # prompts that wait between decodes cut these
-    if pause_ms < _PAUSE_TIME_SHARE * (pause_ms + STEPS_FOR_A_PAUSE * whole_ms):
+    if pause_ms < _PAUSE_TIME_SHARE * (pause_ms + STEPS_FOR_A_PAUSE * decodes_ms):
         return prefilling, share_ms
     short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / sum(map(len, decodes)))
     short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]
     if len(short) < len(prefilling) and pauses.take():
         return prefilling, pause_ms
     return short, short_ms
-
-
-def _between_decodes(pools: list[list[Sequence]], waiting: set[Sequence], costs: Costs) -> list[Sequence]:
-    """Of the waiting prompts those between decodes: with a token of each these are one piece, and rows for less than a call.
-    Not those longer than all decodes, which would have to attend to as many cells."""
-    found: list[Sequence] = []
-    for pool in pools:
-        longest = max((attended(one.n_cells + 1) for one in pool if one.is_decoding), default=0)
-        run: list[Sequence] | None = None  # since the latest decode; None where something else was between
-        next_stream = -1
-        for one in pool:
-            if one.stream != next_stream:
-                run = None
-            next_stream = one.stream + 1
-            if one.is_decoding:
-                found += run if run and _rows_ms(run, costs) < costs.call_ms else ()
-                run = []
-            elif one not in waiting or one.inset is not None or attended(one.n_cells + 1) > longest:
-                run = None
-            elif run is not None:
-                run.append(one)
-    return found
-
-
-def _rows_ms(sequences: list[Sequence], costs: Costs) -> float:
-    """A row of each, the call not counted."""
-    return sum(costs.row_ms + costs.cell_ms * attended(one.n_cells + 1) for one in sequences)
 
 
 def _lengths(decoding: list[Sequence], max_call_tokens: int) -> dict[Sequence, int]:
