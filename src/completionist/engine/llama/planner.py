@@ -33,7 +33,7 @@ _LEAST_SHARE = 0.75
 """Of its share that part is left to a prompt, however long the contexts are."""
 MAX_PROMPT_SHARE = 6.0
 """What all prompts together may add where streams belong to several accounts. An account's own burst may take all the rows of a
-step: its last request has its first token a sixth sooner, and nobody else waits."""
+step: its last request has its first token an eighth sooner, and nobody else waits."""
 SHORT_ROWS = 128
 """A prompt is short if it is within its share, or makes the decodes wait no longer than for so many rows that attend to
 nothing, all of them together: two of them 64 rows each."""
@@ -57,8 +57,6 @@ _LEAST_FAST_SHARE = 3 / 8
 cells take 1.5 times as long as 32."""
 _NEARLY_WHOLE, _WORTH_A_CUT = 3 / 4, 1 / 2
 """Shares of a prompt."""
-_WORTH_A_CUT_ROWS = 48
-"""Of fewer rows a piece more is a large part."""
 _ALIKE_TOKENS = 16
 """Ways to the first token that differ by less than this are as good as equal."""
 _WORTH_A_CALL_TOKENS = 4
@@ -169,7 +167,7 @@ def _chunks(prefilling: list[Sequence], costs: Costs, budget_ms: float, max_toke
             left_ms, left_tokens = left_ms + _chunk_ms(first, n_sure, costs), left_tokens + n_sure
         n_tokens = _rows(sequence, costs, left_ms, left_tokens)
         if chunks and _fits(sequence, costs, budget_ms, max_tokens):
-            n_tokens = _not_cut(n_tokens, sequence.n_in_call)
+            n_tokens = _not_cut(n_tokens, sequence.n_in_call, left_tokens)
         if sequence is first:
             n_tokens = first.n_in_call if _is_whole(first) else max(n_sure, n_tokens)
         if n_tokens:
@@ -197,12 +195,12 @@ def _least_rows(sequence: Sequence, costs: Costs) -> int:
     return max(MIN_CHUNK_TOKENS // 2, int(MIN_CHUNK_TOKENS * near_ms / far_ms))
 
 
-def _not_cut(n_tokens: int, n_next: int) -> int:
-    """A prompt that a step has room for is not cut to fill one up: nearly all of it comes whole, though that is more than
-    there is room for, and for little of it the next step will do. In two parts it would take a piece more."""
-    if _NEARLY_WHOLE * n_next <= n_tokens:
+def _not_cut(n_tokens: int, n_next: int, max_tokens: int) -> int:
+    """A prompt that a step has room for is not cut to fill one up: nearly all of it comes whole, and for little of it the next
+    step will do. In two parts it would take a piece more."""
+    if _NEARLY_WHOLE * n_next <= n_tokens and n_next <= max_tokens:
         return n_next
-    return n_tokens if n_tokens >= max(_WORTH_A_CUT * n_next, _WORTH_A_CUT_ROWS) else 0
+    return n_tokens if n_tokens >= _WORTH_A_CUT * n_next else 0
 
 
 def _fits(sequence: Sequence, costs: Costs, budget_ms: float, max_tokens: int) -> bool:
