@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.guard import MAX_CALLBACK_S, MAX_ONCE_S, LoopGuard
+from tests.support.guard import MAX_CALLBACK_S, MAX_ONCE_S, PAUSE_S, WARM_UP_S, LoopGuard
 
 
-def complaints(work: Callable[[], Coroutine[Any, Any, None]]) -> list[str]:
-    guard = LoopGuard()
+def complaints(work: Callable[[], Coroutine[Any, Any, None]], *, slowness: float = 1.0) -> list[str]:
+    guard = LoopGuard(lambda: slowness)
 
     async def watched() -> None:
         guard.begin()
         await asyncio.sleep(0)
+        await warm_up()
         await work()
         await asyncio.sleep(0)
         guard.end()
@@ -33,6 +34,13 @@ def spin(seconds: float) -> None:
     end_s = time.thread_time() + seconds
     while time.thread_time() < end_s:
         pass
+
+
+async def warm_up() -> None:
+    end_s = time.thread_time() + WARM_UP_S
+    while time.thread_time() < end_s:
+        spin(MAX_CALLBACK_S / 5)
+        await asyncio.sleep(0)
 
 
 async def burn() -> None:
@@ -83,6 +91,12 @@ async def burn_a_little() -> None:
     spin(1.6 * MAX_CALLBACK_S)
 
 
+async def burn_a_little_after_each_pause() -> None:
+    for _ in range(2):
+        await asyncio.sleep(1.5 * PAUSE_S)
+        spin(1.6 * MAX_CALLBACK_S)
+
+
 async def work_elsewhere() -> None:
     await asyncio.to_thread(spin, 2 * MAX_ONCE_S)
     await asyncio.to_thread(lambda: Path(__file__).read_text())
@@ -94,9 +108,16 @@ async def connect_without_waiting() -> None:
         await asyncio.get_running_loop().sock_connect(client, listener.getsockname())
 
 
-@pytest.mark.parametrize("work", [wait, burn_a_little, work_elsewhere, connect_without_waiting])
+@pytest.mark.parametrize(
+    "work", [wait, burn_a_little, burn_a_little_after_each_pause, work_elsewhere, connect_without_waiting]
+)
 def test_it_is_content(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert complaints(work) == []
+
+
+@pytest.mark.parametrize("work", [burn, burn_a_little_twice])
+def test_more_is_allowed_where_work_takes_longer(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    assert complaints(work, slowness=2.0) == []
 
 
 def test_a_blocking_stretch_of_wall_time_alone_is_none() -> None:
