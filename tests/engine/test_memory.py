@@ -102,6 +102,37 @@ def test_more_sequences_may_outgrow_their_streams_than_there_are_long_ones(short
     assert all(answer.fault is None for answer in answers.values())
 
 
+def test_those_that_generate_are_brought_together(short_cold: Engine, short_warm: Engine) -> None:
+    """A prompt that waits for a pause between them would cut what takes one call into two."""
+    questions = {
+        1: prompt("1 " + STORY, max_tokens=60),
+        2: prompt("2 " + STORY * 11),
+        3: prompt("3 " + STORY, max_tokens=60),
+    }
+    answers = {i: Answer() for i in questions}
+    wide, layouts = short_warm._memory.pools[0], [list[int]()]
+
+    def step() -> None:
+        short_warm.step()
+        layouts.append([one.request.id for one in wide.holders()])
+        for i, event in short_warm.take_events():
+            answers[i].add(event)
+
+    short_warm._pauses._n_steps = 0  # none is saved
+    for i, question in questions.items():
+        short_warm.submit(i, question)
+        while i not in layouts[-1] or not answers[1].tokens:
+            step()
+    assert layouts[-1] == [1, 2, 3]
+    while answers[2].evaluated is None:
+        step()
+    assert layouts[-1] == [1, 3, 2]
+    while has_work(short_warm):
+        step()
+    for i, question in questions.items():
+        assert answers[i].tokens == run(short_cold, {i: question})[i].tokens
+
+
 def test_a_prompt_that_comes_again_is_not_computed_again(short_cold: Engine, short_warm: Engine) -> None:
     question = prompt(STORY * 8)
     first, second = run(short_warm, {1: question})[1], run(short_warm, {2: question})[2]

@@ -175,8 +175,8 @@ class Memory:
                 pool.context.forget(stream)
 
     def arrange(self, *, is_quiet: bool) -> None:
-        """Before a step: move on what has filled its stream, and if nobody is coming to fill them close a hole and empty a
-        short stream, so that fewer calls are needed."""
+        """Before a step: move on what has filled its stream, and if nobody is coming bring together those that generate, close
+        a hole and empty a short stream, so that fewer calls are needed."""
         self.expire()
         for sequence in self._wide.holders() if self._wide is not self._long else []:
             if sequence.n_cells >= self._wide.capacity_tokens:
@@ -187,7 +187,7 @@ class Memory:
             self._put(sequence, self._long, self._long.candidates()[0], state)
         if is_quiet:
             for pool in self.pools:
-                self._close_hole(pool)
+                self._tidy(pool)
             self._leave_short()
 
     def check(self) -> None:
@@ -354,10 +354,19 @@ class Memory:
                 )
             )
 
-    def _close_hole(self, pool: Streams) -> None:
-        hole = pool.hole()
-        if hole is not None:
-            self._move(pool.holders()[-1], pool, pool, hole)
+    def _tidy(self, pool: Streams) -> None:
+        """One move, or two that change places, so that the next steps need fewer calls."""
+        if (better := pool.better_place()) is None:
+            return
+        sequence, stream = better
+        holder, left = pool.holder(stream), sequence.stream
+        if holder is None:
+            self._move(sequence, pool, pool, stream)
+        else:
+            state = pool.context.save(stream)
+            pool.context.forget(pool.release(holder))
+            self._move(sequence, pool, pool, stream)
+            self._put(holder, pool, left, state)
 
     def _leave_short(self) -> None:
         if self._short and self._short.holders() and self._wide.n_free > 1:  # the last one is kept for newcomers

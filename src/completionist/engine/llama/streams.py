@@ -43,12 +43,32 @@ class Streams:
         neighbours = [stream for stream in (high + 1, low - 1) if stream in self._free]
         return sorted(holes, key=self._preference) + sorted(neighbours, key=self._preference)
 
-    def hole(self) -> int | None:
-        """The lowest free id between ids in use."""
+    def better_place(self) -> tuple[Sequence, int] | None:
+        """Whom to move, and to which stream, so that those that generate lie closer together, or else so that a hole is
+        closed; None where there is nothing to gain. The stream may be held by a prompt under way, which changes places then.
+        """
+        decoding = sorted(stream for stream, one in self._holders.items() if one.is_decoding)
+        if not decoding:
+            return self._closing_move()
+        low, high = decoding[0], decoding[-1]
+        between = sorted(set(range(low, high)).difference(decoding))
+        if not between:
+            return self._closing_move()
+        first, last = between[0], between[-1]
+        if high - last <= first - low:  # from the shorter run at the ends to the longer
+            return self._holders[high], first
+        return self._holders[low], last
+
+    def _closing_move(self) -> tuple[Sequence, int] | None:
         if not self._holders:
             return None
         low, high = min(self._holders), max(self._holders)
-        return min((stream for stream in self._free if low < stream < high), default=None)
+        hole = min((stream for stream in self._free if low < stream < high), default=None)
+        return None if hole is None else (self._holders[high], hole)
+
+    def holder(self, stream: int) -> Sequence | None:
+        """Who has it; None where it is free."""
+        return self._holders.get(stream)
 
     def take(self, sequence: Sequence, stream: int) -> None:
         """Give a free stream to `sequence`."""
