@@ -82,6 +82,33 @@ def run(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
     return answers
 
 
+def run_with_a_wait(engine: Engine, prompts: dict[int, Prompt]) -> dict[int, Answer]:
+    """Three of them to the end. The second waits for a pause of the others between these, where it cuts what takes one call
+    into two, and changes places with one of them."""
+    answers = {request_id: Answer() for request_id in prompts}
+    wide, layouts = engine._memory.pools[0], [list[int]()]
+
+    def step() -> None:
+        engine.step()
+        layouts.append([one.request.id for one in wide.holders()])
+        for request_id, event in engine.take_events():
+            answers[request_id].add(event)
+
+    engine._pauses._n_steps = 0  # none is saved
+    first, second, _ = prompts
+    for request_id, one in prompts.items():
+        engine.submit(request_id, one)
+        while request_id not in layouts[-1] or not answers[first].tokens:
+            step()
+    assert layouts[-1][1] == second
+    while answers[second].evaluated is None:
+        step()
+    assert layouts[-1][1] != second
+    while has_work(engine):
+        step()
+    return answers
+
+
 def evaluated(answer: Answer) -> Evaluated:
     assert answer.evaluated is not None
     return answer.evaluated
@@ -103,32 +130,9 @@ def test_more_sequences_may_outgrow_their_streams_than_there_are_long_ones(short
 
 
 def test_those_that_generate_are_brought_together(short_cold: Engine, short_warm: Engine) -> None:
-    """A prompt that waits for a pause between them would cut what takes one call into two."""
-    questions = {
-        1: prompt("1 " + STORY, max_tokens=60),
-        2: prompt("2 " + STORY * 11),
-        3: prompt("3 " + STORY, max_tokens=60),
-    }
-    answers = {i: Answer() for i in questions}
-    wide, layouts = short_warm._memory.pools[0], [list[int]()]
-
-    def step() -> None:
-        short_warm.step()
-        layouts.append([one.request.id for one in wide.holders()])
-        for i, event in short_warm.take_events():
-            answers[i].add(event)
-
-    short_warm._pauses._n_steps = 0  # none is saved
-    for i, question in questions.items():
-        short_warm.submit(i, question)
-        while i not in layouts[-1] or not answers[1].tokens:
-            step()
-    assert layouts[-1] == [1, 2, 3]
-    while answers[2].evaluated is None:
-        step()
-    assert layouts[-1] == [1, 3, 2]
-    while has_work(short_warm):
-        step()
+    long = prompt("2 " + STORY * 11)
+    questions = {1: prompt("1 " + STORY, max_tokens=60), 2: long, 3: prompt("3 " + STORY, max_tokens=60)}
+    answers = run_with_a_wait(short_warm, questions)
     for i, question in questions.items():
         assert answers[i].tokens == run(short_cold, {i: question})[i].tokens
 

@@ -11,7 +11,7 @@ from completionist.engine.base import PlainText, Prompt, Sampling
 from completionist.engine.llama.loading import load
 from completionist.engine.llama.loop import Engine
 from tests.engine.asking import Answer
-from tests.engine.test_memory import evaluated, order, run
+from tests.engine.test_memory import evaluated, order, run, run_with_a_wait
 from tests.engine.tiny_models import WINDOW, write_recurrent, write_sliding_window
 
 ALPHABET = "".join(chr(97 + i * i % 26) for i in range(400))
@@ -25,10 +25,13 @@ def engines(write: Callable[[Path], Path], directory: Path) -> tuple[Engine, Eng
     return warm, load(order(path, directory, threads=1, context_tokens=1024, cache_bytes=0))[0]
 
 
-def say(engine: Engine, text: str, max_tokens: int = 10) -> Answer:
+def greedy(text: str, max_tokens: int = 10) -> Prompt:
     sampling = Sampling(temperature=0, seed=1)
-    request = Prompt(project="p", segments=(PlainText(text),), max_tokens=max_tokens, sampling=sampling)
-    return run(engine, {1: request})[1]
+    return Prompt(project="p", segments=(PlainText(text),), max_tokens=max_tokens, sampling=sampling)
+
+
+def say(engine: Engine, text: str, max_tokens: int = 10) -> Answer:
+    return run(engine, {1: greedy(text, max_tokens)})[1]
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,12 @@ def test_a_growing_conversation_goes_on_from_the_saved_state(recurrent: tuple[En
     again = say(warm, longer)
     assert evaluated(again).cached_tokens == len(text)
     assert again.tokens == say(cold, longer).tokens
+
+
+@pytest.mark.parametrize("kind", ["windowed", "recurrent"])
+def test_sequences_change_places(kind: str, request: pytest.FixtureRequest) -> None:
+    warm, cold = request.getfixturevalue(kind)
+    texts = {1: "First. " + ALPHABET[:50], 2: "Second. " + ALPHABET, 3: "Third. " + ALPHABET[:50]}
+    answers = run_with_a_wait(warm, {i: greedy(text, max_tokens=60) for i, text in texts.items()})
+    for i, text in texts.items():
+        assert answers[i].tokens == say(cold, text, max_tokens=60).tokens
