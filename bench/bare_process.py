@@ -209,8 +209,8 @@ class BareProcess:
 
     def endless(self) -> dict[str, Any]:
         """Fields of a request whose answer may not end its turn."""
-        (end,) = self.tokens("<|im_end|>")
-        return {"logit_bias": {str(end): -100}}
+        ends = [self.tokens(end) for end in ("<|im_end|>", "<|endoftext|>")]
+        return {"logit_bias": {str(end): -100 for (end,) in ends}}
 
     def pieces(self, tokens: tuple[int, ...]) -> list[bytes]:
         return self._ask(Pieces(list(tokens)), list[bytes])
