@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from completionist.engine.llama.calls import Call, Span, cut
 from completionist.engine.llama.costs import DEFAULT_COSTS, Costs
 from completionist.engine.llama.planner import (
+    MANY_DECODES,
     MAX_PROMPT_SHARE,
     MIN_CHUNK_TOKENS,
-    PAUSE_ROWS,
+    PAUSE_MS,
     PROMPT_SHARE,
     RUN_BESIDE_DECODES_TOKENS,
     SAVED_PAUSES,
@@ -71,12 +72,12 @@ def test_the_share_is_of_what_decodes_really_take(decode_factor: float) -> None:
     assert planned_ms * 0.8 < step_ms - decodes_ms < planned_ms * 1.05
 
 
-def steps(n_decoding: int, n_steps: int, *, n_prompt: int = 100_000) -> list[int]:
+def steps(n_decoding: int, n_steps: int, *, n_prompt: int = 100_000, costs: Costs = DEFAULT_COSTS) -> list[int]:
     """The chunk of each step that a long prompt has beside short answers, 0 for none."""
     pauses, holders = Pauses(), [*on_streams([200] * n_decoding), sequence(99, n_prompt=n_prompt, n_cells=0)]
     chunks = []
     for _ in range(n_steps):
-        calls = plan([holders], DEFAULT_COSTS, 512, pauses)
+        calls = plan([holders], costs, 512, pauses)
         chunks.append(sum(span.n_tokens for call in calls for span in call if span.sequence is holders[-1]))
     return chunks
 
@@ -88,7 +89,8 @@ def test_beside_a_few_decodes_a_long_prompt_waits_for_pauses(n_decoding: int) ->
     assert paused[:SAVED_PAUSES] == [0, 1, 2]
     between = [later - earlier for earlier, later in itertools.pairwise(paused[SAVED_PAUSES:])]
     assert set(between) == {STEPS_FOR_A_PAUSE}
-    assert {PAUSE_ROWS * 0.8 < chunks[i] <= PAUSE_ROWS for i in paused} == {True}
+    pause_rows = PAUSE_MS / DEFAULT_COSTS.row_ms
+    assert {pause_rows * 0.8 < chunks[i] <= pause_rows for i in paused} == {True}
 
 
 def test_in_its_pauses_a_prompt_gets_as_long_as_all_decodes_take() -> None:
@@ -100,8 +102,14 @@ def test_in_its_pauses_a_prompt_gets_as_long_as_all_decodes_take() -> None:
 
 
 def test_beside_many_decodes_every_step_has_a_chunk() -> None:
-    assert 0 in steps(13, 100)
-    assert 0 not in steps(14, 100)
+    assert 0 in steps(MANY_DECODES - 1, 100)
+    assert 0 not in steps(MANY_DECODES, 100)
+
+
+def test_beside_slow_decodes_too() -> None:
+    """Of a model of some billion weights no pause is taken: one that would be worth it is a quarter of a minute."""
+    slow = Costs(call_ms=200, row_ms=80, cell_ms=0.02)
+    assert 0 not in steps(2, 100, costs=slow)
 
 
 def test_pauses_are_earned_by_steps_and_few_are_saved() -> None:

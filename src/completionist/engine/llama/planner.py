@@ -37,15 +37,16 @@ step: its last request has its first token an eighth sooner, and nobody else wai
 SHORT_ROWS = 128
 """A prompt is short if it is within its share, or makes the decodes wait no longer than for so many rows that attend to
 nothing, all of them together: two of them 64 rows each."""
-PAUSE_ROWS = 320
-"""What a pause may take, in rows that attend to nothing."""
+PAUSE_MS = 2000.0
+"""What a pause may take. The default model has a whole call's rows in it; where a row takes longer there are fewer."""
 STEPS_FOR_A_PAUSE = 24
 """So fewer than one of twenty tokens waits for a pause."""
 SAVED_PAUSES = 3
 """So many may follow each other after quiet steps."""
+MANY_DECODES = 14
+"""So many streams do not stand still for one prompt: it has a chunk in each step."""
 _PAUSE_TIME_SHARE = 0.45
-"""Where pauses would leave a prompt less of the time, by the costs, it has a chunk in each step. If that began with fewer
-streams, those behind a thousand cells would be slow, stay longer, and keep it so."""
+"""Where pauses would leave it less of the time, by the costs, it has that too."""
 MIN_CHUNK_TOKENS = 8
 """At the beginning of a prompt: of fewer rows the call itself would be the larger part. Further on a row takes longer, and half
 as many will do."""
@@ -123,13 +124,13 @@ def _beside(
     bare_ms = sum(costs.of(sum(span.n_tokens for span in call), 0) for call in decodes)
     share_ms = bare_ms * min(max_share, PROMPT_SHARE * len(prefilling))
     share_ms = costs.decode_factor * max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
-    pause_ms = PAUSE_ROWS * costs.row_ms
-    if pause_ms < _PAUSE_TIME_SHARE * (pause_ms + STEPS_FOR_A_PAUSE * decodes_ms):
+    n_decodes, between_ms = sum(map(len, decodes)), STEPS_FOR_A_PAUSE * decodes_ms
+    if n_decodes >= MANY_DECODES or _PAUSE_TIME_SHARE * (PAUSE_MS + between_ms) > PAUSE_MS:
         return prefilling, share_ms
-    short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / sum(map(len, decodes)))
+    short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / n_decodes)
     short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]
     if len(short) < len(prefilling) and pauses.take():
-        return prefilling, pause_ms
+        return prefilling, PAUSE_MS
     return short, short_ms
 
 
