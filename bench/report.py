@@ -1,8 +1,11 @@
-"""Puts the recorded results into `docs/benchmarks.md`, between its two marks: `python -m bench.report`."""
+"""Puts the recorded results into `docs/benchmarks.md`, between its two marks: `python -m bench.report`.
+
+A table stays until its scenario is measured again, with the same model file and kind of attention, on whatever machine.
+"""
 
 from __future__ import annotations
 
-from itertools import groupby
+import re
 from pathlib import Path
 
 from bench.results import HEADINGS, Result, recorded
@@ -12,22 +15,40 @@ BEGIN, END = "<!-- results: written by python -m bench.report -->", "<!-- end of
 
 
 def filled(page: str, results: list[Result]) -> str:
-    """The page with the tables of `results` between its marks."""
+    """The page with the tables of `results` between its marks, in the place of older ones of the same things."""
     before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    tables, end, after = rest.partition(END)
     if not end:
         raise ValueError(f"the page has no place for results: {BEGIN} … {END}")
-    body = "\n\n".join(_sections(results)) or "Nothing has been recorded on this machine yet."
-    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
+    sections = _sections(tables)
+    for result in results:
+        _put(sections, _facts(result.facts), _table(result))
+    by_model = sorted(sections.items(), key=lambda section: section[0].partition("\n")[0])
+    body = "\n\n".join("\n\n".join([facts, *tables]) for facts, tables in by_model if tables)
+    return f"{before}{BEGIN}\n\n{body or 'Nothing has been recorded yet.'}\n\n{END}{after}"
 
 
-def _sections(results: list[Result]) -> list[str]:
-    """One for each set of facts, so that figures of different machines or commits never share a table."""
-    by_facts = sorted(results, key=lambda result: sorted(result.facts.items()))
-    return [
-        "\n\n".join([_facts(facts), *map(_table, group)])
-        for facts, group in groupby(by_facts, key=lambda result: result.facts)
-    ]
+def _sections(body: str) -> dict[str, list[str]]:
+    """Tables by the facts that they share: figures of different machines or commits are never in one section."""
+    sections = {}
+    for section in re.split(r"^(?=### )", body, flags=re.MULTILINE)[1:]:
+        facts, *tables = re.split(r"^(?=#### )", section, flags=re.MULTILINE)
+        sections[facts.strip()] = [table.strip() for table in tables]
+    return sections
+
+
+def _put(sections: dict[str, list[str]], facts: str, table: str) -> None:
+    subject = _subject(facts, table)
+    for others, tables in sections.items():
+        tables[:] = [one for one in tables if _subject(others, one) != subject]
+    sections.setdefault(facts, []).append(table)
+
+
+def _subject(facts: str, table: str) -> tuple[str, ...]:
+    """What a table is about: model file, kind of attention and scenario."""
+    attention = re.search(r"flash attention: (\w+)", facts)
+    (scenario,) = re.findall(r"`python -m bench\.(\w+)`", table)
+    return facts.partition("\n")[0], attention[1] if attention else "auto", scenario
 
 
 def _facts(facts: dict[str, str]) -> str:
