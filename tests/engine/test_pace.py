@@ -1,4 +1,4 @@
-"""What decodes take in fact, compared with chunks beside them: which calls tell it, and what the engine learns of it."""
+"""What chunks take in fact, and decodes compared with them: which calls tell it, and what the engine learns of it."""
 
 from __future__ import annotations
 
@@ -93,11 +93,25 @@ def test_several_calls_of_a_kind_count_together(pace: Pace, watch: Watch) -> Non
     ],
     ids=["decodes alone", "a chunk alone", "in one call", "two chunks in a call", "runs"],
 )
-def test_other_steps_tell_nothing(pace: Pace, watch: Watch, calls: list[Call]) -> None:
+def test_other_steps_tell_nothing_of_decodes(pace: Pace, watch: Watch, calls: list[Call]) -> None:
     for call in calls:
         watch(call, 3.0)
     pace.end_step()
-    assert pace.costs is DEFAULT_COSTS
+    assert pace.costs.decode_factor == 1.0
+
+
+def test_the_first_chunk_tells_how_long_costs_are_and_later_ones_little_more(pace: Pace, watch: Watch) -> None:
+    watch(decodes(), 5.0)
+    pace.end_step()
+    assert pace.costs.chunk_factor == 1.0
+    factors = []
+    for factor in [20.0, *[30.0] * 100]:
+        watch(chunk(), factor)
+        pace.end_step()
+        factors.append(pace.costs.chunk_factor)
+    assert factors[0] == pytest.approx(20.0)
+    assert factors[1] < 21.0
+    assert factors[-1] == pytest.approx(30.0, abs=0.1)
 
 
 def test_each_step_counts_for_itself(pace: Pace, watch: Watch) -> None:
@@ -105,7 +119,7 @@ def test_each_step_counts_for_itself(pace: Pace, watch: Watch) -> None:
     pace.end_step()
     watch(chunk(), 1.0)
     pace.end_step()
-    assert pace.costs is DEFAULT_COSTS
+    assert pace.costs.decode_factor == 1.0
 
 
 def test_a_call_that_fails_does_not_count(pace: Pace, watch: Watch) -> None:
@@ -113,7 +127,7 @@ def test_a_call_that_fails_does_not_count(pace: Pace, watch: Watch) -> None:
         raise DecodeFailed
     watch(chunk(), 1.0)
     pace.end_step()
-    assert pace.costs is DEFAULT_COSTS
+    assert pace.costs.decode_factor == 1.0
 
 
 @given(times=st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), max_size=60))

@@ -107,9 +107,17 @@ def test_beside_many_decodes_every_step_has_a_chunk() -> None:
 
 
 def test_beside_slow_decodes_too() -> None:
-    """Of a model of some billion weights no pause is taken: one that would be worth it is a quarter of a minute."""
+    """Of a model of some billion weights: two seconds each 24 tokens would leave the prompt a fifth of the time."""
     slow = Costs(call_ms=200, row_ms=80, cell_ms=0.02)
     assert 0 not in steps(2, 100, costs=slow)
+    shown = msgspec.structs.replace(DEFAULT_COSTS, chunk_factor=20)
+    assert 0 not in steps(2, 100, costs=shown)
+
+
+def test_a_pause_is_two_seconds_however_long_costs_are() -> None:
+    costs = msgspec.structs.replace(DEFAULT_COSTS, chunk_factor=2)
+    n_tokens = max(steps(4, 100, costs=costs))
+    assert 0.8 * PAUSE_MS < 2 * costs.of(n_tokens, 256) <= PAUSE_MS
 
 
 def test_pauses_are_earned_by_steps_and_few_are_saved() -> None:

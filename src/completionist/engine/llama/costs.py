@@ -24,6 +24,8 @@ class Costs(msgspec.Struct, frozen=True):
     """One more row in it."""
     cell_ms: float
     """One row attending to one more cell."""
+    chunk_factor: float = 1.0
+    """Chunks of prompts take so many times what their rows cost."""
     decode_factor: float = 1.0
     """Decodes take so many times what their rows cost, compared with chunks of prompts."""
 
@@ -37,8 +39,8 @@ class Costs(msgspec.Struct, frozen=True):
 
 
 DEFAULT_COSTS = Costs(call_ms=8.0, row_ms=4.5, cell_ms=0.002)
-"""Of the 135M model on two cores with AVX-512. The planner compares costs with each other only, so that until they are
-measured their ratios have to do."""
+"""Of the 135M model on two cores with AVX-512. Where nothing was measured their ratios have to do, and the first chunk of a
+prompt tells how long they are."""
 
 
 class Measured(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
-"""How long decodes take in fact, compared with chunks of prompts beside them: what their costs leave out.
+"""How long chunks of prompts take in fact, and decodes compared with chunks beside them: what their costs leave out.
 
-A decode gives logits, and has a stream to itself; small chunks behind many cells are slower in one kernel than in another. A
-step that has both shows what all this comes to on this machine, and whatever else slows it down slows down both.
+Costs may be another model's, or of a time when the machine was faster. A decode gives logits, and has a stream to itself; small
+chunks behind many cells are slower in one kernel than in another. A step that has both shows what all this comes to on this
+machine, and whatever else slows it down slows down both.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ class Pace:
 
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
-        """With what decodes have shown to take."""
+        """With what calls have shown to take."""
         self._decodes, self._chunks = _Calls(), _Calls()
+        self._has_seen_chunks = False
 
     @contextmanager
     def watch(self, call: Call) -> Iterator[None]:
@@ -50,11 +52,21 @@ class Pace:
         """All its calls have been watched."""
         decodes, chunks = self._decodes, self._chunks
         self._decodes, self._chunks = _Calls(), _Calls()
-        if decodes.ms and chunks.ms:
-            factor = (decodes.ms / decodes.planned_ms) / (chunks.ms / chunks.planned_ms)
-            before = self.costs.decode_factor
-            after = before + _WEIGHT * (min(max(factor, _LEAST), _MOST) - before)
-            self.costs = msgspec.structs.replace(self.costs, decode_factor=after)
+        if not chunks.ms:
+            return
+        before = self.costs
+        factor = chunks.ms / chunks.planned_ms
+        chunk_factor = _towards(before.chunk_factor, factor) if self._has_seen_chunks else factor
+        self._has_seen_chunks = True
+        decode_factor = before.decode_factor
+        if decodes.ms:
+            compared = (decodes.ms / decodes.planned_ms) / factor
+            decode_factor = _towards(decode_factor, min(max(compared, _LEAST), _MOST))
+        self.costs = msgspec.structs.replace(before, chunk_factor=chunk_factor, decode_factor=decode_factor)
+
+
+def _towards(before: float, latest: float) -> float:
+    return before + _WEIGHT * (latest - before)
 
 
 class _Calls:

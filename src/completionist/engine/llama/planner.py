@@ -124,13 +124,14 @@ def _beside(
     bare_ms = sum(costs.of(sum(span.n_tokens for span in call), 0) for call in decodes)
     share_ms = bare_ms * min(max_share, PROMPT_SHARE * len(prefilling))
     share_ms = costs.decode_factor * max(_LEAST_SHARE * share_ms, share_ms + bare_ms - decodes_ms)
-    n_decodes, between_ms = sum(map(len, decodes)), STEPS_FOR_A_PAUSE * decodes_ms
-    if n_decodes >= MANY_DECODES or _PAUSE_TIME_SHARE * (PAUSE_MS + between_ms) > PAUSE_MS:
+    pause_ms, between_ms = PAUSE_MS / costs.chunk_factor, STEPS_FOR_A_PAUSE * decodes_ms
+    n_decodes = sum(map(len, decodes))
+    if n_decodes >= MANY_DECODES or pause_ms < _PAUSE_TIME_SHARE * (pause_ms + between_ms):
         return prefilling, share_ms
     short_ms = max(share_ms, SHORT_ROWS * costs.row_ms / n_decodes)
     short = [one for one in prefilling if _chunk_ms(one, one.n_in_call, costs) <= short_ms]
     if len(short) < len(prefilling) and pauses.take():
-        return prefilling, PAUSE_MS
+        return prefilling, pause_ms
     return short, short_ms
 
 

@@ -48,13 +48,10 @@ class Streams:
         closed; None where there is nothing to gain. The stream may be held by a prompt under way, which changes places then.
         """
         decoding = sorted(stream for stream, one in self._holders.items() if one.is_decoding)
-        if not decoding:
-            return self._closing_move()
-        low, high = decoding[0], decoding[-1]
-        between = sorted(set(range(low, high)).difference(decoding))
+        between = sorted(set(range(decoding[0], decoding[-1])).difference(decoding)) if decoding else []
         if not between:
             return self._closing_move()
-        first, last = between[0], between[-1]
+        low, first, last, high = decoding[0], between[0], between[-1], decoding[-1]
         if high - last <= first - low:  # from the shorter run at the ends to the longer
             return self._holders[high], first
         return self._holders[low], last
